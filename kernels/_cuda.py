@@ -1,0 +1,119 @@
+"""The CUDA side of `_targets`: the team is a block of threads. Imported only when CUDA or its simulator is asked for.
+
+`cuda` must be a global of this module, since the simulator puts its own in its place.
+"""
+
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
+from numba import cuda
+
+from l96kit.kernels._targets import FASTMATH, inline
+from l96kit.kernels.tile import chain
+
+THREADS = 128  # in a block; the loops over a tile do not depend on it
+SHARED_BYTES = 48 * 1024  # what every device grants a block without being asked
+
+
+@inline
+def _share(start, stop):
+    return range(start + cuda.threadIdx.x, stop, cuda.blockDim.x)
+
+
+@inline
+def _wait():
+    cuda.syncthreads()
+
+
+team = SimpleNamespace(span=_share, sync=_wait)
+
+
+def _groups(layout):
+    """The nested tuple of tile arrays, cut out of one array: `cut(room, size)`."""
+
+    def item(position):
+        @inline
+        def one(room, size):
+            return room[position * size : (position + 1) * size]
+
+        return one
+
+    def longer(make, positions):
+        @inline
+        def empty(room, size):
+            return ()
+
+        def append(shorter, index):
+            last = make(positions[index])
+
+            @inline
+            def build(room, size):
+                return shorter(room, size) + (last(room, size),)
+
+            return build
+
+        return chain(append, len(positions), empty)
+
+    ends = np.cumsum(layout)
+    ranges = [range(int(end) - count, int(end)) for end, count in zip(ends, layout)]
+    return longer(lambda positions: longer(item, positions), ranges)
+
+
+def kernel(body, layout, dtype, shared):
+    """The CUDA kernel (size, data, scratch) of a body: one block for each tile.
+
+    Tile arrays lie in shared memory if they fit there, else in the block's row of `scratch`.
+    """
+    cut = _groups(layout)
+
+    def in_shared_memory(size, data, scratch):
+        room = cuda.shared.array(0, dtype)
+        body(cuda.blockIdx.x, data, cut(room, size))
+
+    def in_global_memory(size, data, scratch):
+        room = scratch[cuda.blockIdx.x]
+        body(cuda.blockIdx.x, data, cut(room, size))
+
+    return in_shared_memory if shared else in_global_memory
+
+
+def compile_cuda(body, layout, dtype, shared):
+    return cuda.jit(kernel(body, layout, dtype, shared), fastmath=FASTMATH)
+
+
+def ptx(body, layout, dtype, signature, capability, shared=True):
+    """The PTX text of a kernel for a compute capability such as (8, 0); needs no device.
+
+    Build the body anew for each capability: its parts stay compiled for the first. They ask the current device for its
+    capability, so one is made up here.
+    """
+    device = SimpleNamespace(compute_capability=capability)
+    with mock.patch("numba.cuda.dispatcher.get_current_device", lambda: device):
+        text, _ = cuda.compile_ptx(kernel(body, layout, dtype, shared), signature, cc=capability, fastmath=FASTMATH)
+    return text
+
+
+def fits_shared_memory(layout, size, dtype):
+    return sum(layout) * size * np.dtype(dtype).itemsize <= SHARED_BYTES
+
+
+def run(compiled, layout, data, outputs, tiles, size, dtype, shared):
+    """Launch on the current device; host arrays go there and those that are written come back, device arrays stay."""
+    on_device = tuple(cuda.to_device(a) if isinstance(a, np.ndarray) else as_device(a) for a in data)
+    room = sum(layout) * size
+    scratch = cuda.device_array((1, 1) if shared else (tiles, room), dtype)
+    compiled[tiles, THREADS, 0, room * np.dtype(dtype).itemsize if shared else 0](size, on_device, scratch)
+    for host, device in list(zip(data, on_device))[len(data) - outputs :]:
+        if isinstance(host, np.ndarray):
+            device.copy_to_host(host)
+
+
+def as_device(value):
+    """Numba's view of any array with `__cuda_array_interface__`, without a copy; numbers pass through."""
+    foreign = hasattr(value, "__cuda_array_interface__") and not cuda.is_cuda_array(value)
+    return cuda.as_cuda_array(value) if foreign else value
+
+
+def is_available():
+    return cuda.is_available()

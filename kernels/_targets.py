@@ -1,0 +1,201 @@
+"""All that is known here of Numba: one source for CPU and CUDA, the compile cache, and the launch.
+
+A *team* works on a tile: on the CPU one thread, on CUDA a block. `team.span(a, b)` gives each of its workers its share
+of the indices a..b-1 and `team.sync()` lets them wait for one another; nothing else differs between the targets.
+"""
+
+import hashlib
+import inspect
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import llvmlite
+import numba
+import numpy as np
+from numba import njit
+from numba.core.caching import FunctionCache
+from numba.core.compiler import Compiler
+
+SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+FASTMATH = {"contract", "reassoc", "nsz"}  # never nnan or ninf: a blow-up is found by its NaN
+ALIGNMENT = 64  # bytes: one cache line, and the widest vector
+WORTH_A_THREAD = 200_000  # site-steps; below, starting a thread costs more than it saves
+
+
+class _DistinctArrays(Compiler):
+    """Numba's compiler, told that arrays which are arguments do not overlap (the callers see to that).
+
+    Without it each loop begins with a test of every pair of its arrays, which takes as long as the loop itself.
+    """
+
+    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
+        flags.noalias = True
+        super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
+
+
+_OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy"}
+
+# Small pieces are copied into their caller by Numba, large ones by LLVM: Numba alone would compile an adjoint for a
+# minute (each level of nesting is analysed anew), LLVM alone for twenty seconds (each piece is a function).
+inline = njit(inline="always", **_OPTIONS)
+part = njit(
+    forceinline=True, pipeline_class=_DistinctArrays, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS
+)
+
+
+# --- the teams ------------------------------------------------------------------------------------------------------
+
+
+@inline
+def _all(start, stop):
+    return range(start, stop)
+
+
+@inline
+def _nothing():
+    pass
+
+
+cpu_team = SimpleNamespace(span=_all, sync=_nothing)
+
+
+# --- the CPU --------------------------------------------------------------------------------------------------------
+
+
+class _Cache(FunctionCache):
+    """Numba's cache, in a folder that belongs to one kernel alone: what the kernel was built from names the folder."""
+
+    def _index_key(self, sig, codegen):
+        return sig, codegen.magic_tuple()
+
+
+def _sources_digest(folder=Path(__file__).parent):
+    """A hash of all that compiled code depends on, so that code from older sources is never run."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__} {sys.version}".encode())
+    for source in sorted(folder.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_folder():
+    """Where compiled kernels are kept: $L96KIT_CACHE_DIR, or l96kit/ in the user's cache folder."""
+    chosen = os.environ.get("L96KIT_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "l96kit"
+    home = Path(os.path.expanduser("~"))
+    if platform.system() == "Windows":
+        return Path(os.environ.get("LOCALAPPDATA", home)) / "l96kit" / "cache"
+    return home / ("Library/Caches" if platform.system() == "Darwin" else ".cache") / "l96kit"
+
+
+def fingerprint(*functions):
+    """A hash of what a user's functions do: their code, their constants, and the values of the names that they use."""
+    seen, parts = set(), []
+
+    def add_code(code):
+        parts.append(f"{code.co_code.hex()} {code.co_names} {code.co_varnames}")
+        for constant in code.co_consts:
+            if hasattr(constant, "co_code"):
+                add_code(constant)
+            else:
+                parts.append(repr(constant))
+
+    def add(function):
+        if id(function) in seen:
+            return
+        seen.add(id(function))
+        add_code(function.__code__)
+        known = inspect.getclosurevars(function)
+        for name, value in sorted({**known.globals, **known.nonlocals}.items()):
+            value = getattr(value, "py_func", value)
+            parts.append(f"{name}={getattr(value, '__name__', None) or repr(value)}")
+            if hasattr(value, "__code__"):
+                add(value)
+
+    for function in functions:
+        add(function)
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def compile_cpu(body, name):
+    """Compile `body(tile, data, work)` into `kernel(first, last, data, work)` over tiles first..last-1.
+
+    `name` must tell all choices that went into the body apart, since it names the folder of the compiled code.
+    """
+
+    def kernel(first, last, data, work):
+        for tile in range(first, last):
+            body(tile, data, work)
+
+    compiled = njit(kernel, fastmath=FASTMATH, error_model="numpy", nogil=True, pipeline_class=_DistinctArrays)
+    if not numba.config.DISABLE_JIT:
+        _remember(compiled, name)
+    return compiled
+
+
+def _remember(compiled, name):
+    folder = cache_folder() / _sources_digest() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as problem:
+        warnings.warn(
+            f"compiled kernels cannot be kept: expected a writable folder, found {folder} ({problem.strerror}); "
+            "each process will compile anew. Set L96KIT_CACHE_DIR to a folder of yours.",
+            stacklevel=2,
+        )
+        return
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+    try:
+        compiled._cache = _Cache(compiled.py_func)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def is_compiled(kernel):
+    """Whether the kernel runs without compiling: it did so before in this process, or its code is on disk."""
+    if numba.config.DISABLE_JIT or kernel.signatures:
+        return True
+    cache = getattr(kernel, "_cache", None)
+    return bool(getattr(cache, "_cache_path", None)) and any(Path(cache._cache_path).glob("*.nbc"))
+
+
+def aligned(length, dtype):
+    """An uninitialised vector that begins on a cache line."""
+    room = np.empty(length * np.dtype(dtype).itemsize + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + length * np.dtype(dtype).itemsize].view(dtype)
+
+
+def run_cpu(kernel, layout, data, tiles, size, dtype, threads, effort):
+    """Run a kernel over all tiles, shared among threads; the result does not depend on their number.
+
+    `layout` counts the tile arrays of each group that the body works in, `size` is the length of one of them, `tape`
+    the vector in which an adjoint keeps the steps of one piece of the trajectory; `effort` is in site-steps.
+    """
+
+    def part(first, last):
+        work = tuple(tuple(aligned(size, dtype) for _ in range(count)) for count in layout)
+        kernel(first, last, data, work)
+
+    parts = max(1, min(threads, tiles, int(effort // WORTH_A_THREAD)))
+    bounds = [tiles * i // parts for i in range(parts + 1)]
+    if parts == 1 or numba.config.DISABLE_JIT:
+        part(0, tiles)
+        return
+    with ThreadPoolExecutor(parts) as pool:
+        for done in [pool.submit(part, *pair) for pair in zip(bounds, bounds[1:])]:
+            done.result()
+
+
+def default_threads():
+    """How many threads a kernel may use: $L96KIT_NUM_THREADS, or as many as Numba would."""
+    return int(os.environ.get("L96KIT_NUM_THREADS", numba.config.NUMBA_NUM_THREADS))

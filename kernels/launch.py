@@ -1,0 +1,103 @@
+"""From arrays to a finished kernel: choose the tile, build and compile once, run over all tiles on CPU or CUDA."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from l96kit.kernels import _targets
+from l96kit.kernels.runge_kutta import SCHEMES
+from l96kit.kernels.trajectory import bodies
+
+LONG_RING = 2048  # sites; beyond, a tile of several members no longer fits the second-level cache
+
+
+def lanes_for(members, sites, dtype):
+    """Members in a tile: as many as fill a vector; one alone if there is but one, or if the ring is long."""
+    if members == 1 or sites > LONG_RING:
+        return 1
+    return _targets.ALIGNMENT // np.dtype(dtype).itemsize
+
+
+def tape(members, sites, steps, dtype, device="cpu"):
+    """Room (tile, step, site and lane) for the states that an adjoint is linearised about; may be of no steps."""
+    lanes = lanes_for(members, sites, dtype)
+    shape = (-(-members // lanes), steps, sites * lanes)
+    return empty(shape, dtype, device)
+
+
+def tape_bytes(members, sites, dtype):
+    """Bytes of tape for one step."""
+    lanes = lanes_for(members, sites, dtype)
+    return -(-members // lanes) * lanes * sites * np.dtype(dtype).itemsize
+
+
+def launch(op, model, scheme, data, outputs, members, steps, device="cpu", threads=None):
+    """Run `op` of `kernels.trajectory` on `data`, whose last `outputs` arrays are written; all other are only read.
+
+    `steps` is the number of time steps that the call amounts to. Returns nothing: the results are in the arrays.
+    """
+    arrays = [a for a in data if hasattr(a, "shape")]
+    sites, dtype = arrays[0].shape[-1], np.dtype(arrays[0].dtype)
+    parameters = arrays[1] if op != "trajectory_ad" else arrays[0]
+    if op == "trajectory_ad":
+        sites = arrays[2].shape[-1]
+    uniform = parameters.shape[1:] == (1, 1)
+    lanes = lanes_for(members, sites, dtype)
+    tiles = -(-members // lanes)
+    size = (sites + 2 * model.REACH) * lanes
+    if device == "cpu":
+        kernel, layout = _cpu_kernel(op, model, scheme, lanes, uniform, dtype)
+        threads = _targets.default_threads() if threads is None else threads
+        _targets.run_cpu(kernel, layout, data, tiles, size, dtype, threads, members * sites * max(1, steps))
+    else:
+        layout = _layout(op, model, scheme, lanes, uniform)
+        shared = _cuda().fits_shared_memory(layout, size, dtype)
+        kernel, layout = _cuda_kernel(op, model, scheme, lanes, uniform, dtype, shared)
+        _cuda().run(kernel, layout, data, outputs, tiles, size, dtype, shared)
+
+
+def is_compiled(op, model, scheme, members, sites, uniform, dtype):
+    """Whether a call on the CPU would start at once."""
+    kernel, _ = _cpu_kernel(op, model, scheme, lanes_for(members, sites, dtype), uniform, np.dtype(dtype))
+    return _targets.is_compiled(kernel)
+
+
+@lru_cache(maxsize=None)
+def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
+    built = bodies(model, SCHEMES[scheme], _targets.cpu_team, lanes, uniform)[op]
+    name = f"{model.NAME}-{op}-{scheme}-{lanes}-{'uniform' if uniform else 'field'}-{dtype.name}"
+    return _targets.compile_cpu(built.body, name), built.layout
+
+
+@lru_cache(maxsize=None)
+def _layout(op, model, scheme, lanes, uniform):
+    return bodies(model, SCHEMES[scheme], _cuda().team, lanes, uniform)[op].layout
+
+
+@lru_cache(maxsize=None)
+def _cuda_kernel(op, model, scheme, lanes, uniform, dtype, shared):
+    built = bodies(model, SCHEMES[scheme], _cuda().team, lanes, uniform)[op]
+    return _cuda().compile_cuda(built.body, built.layout, dtype, shared), built.layout
+
+
+def empty(shape, dtype, device):
+    """An uninitialised array on the host or the device."""
+    return np.empty(shape, dtype) if device == "cpu" else _cuda().cuda.device_array(shape, dtype)
+
+
+def require_cuda():
+    """Refuse at once what could not run later."""
+    try:
+        available = _cuda().is_available()
+    except ImportError as problem:
+        raise RuntimeError(
+            f"device: expected CUDA, found no package for it ({problem}); pip install 'l96kit[cuda]' or take device='cpu'"
+        ) from None
+    if not available:
+        raise RuntimeError("device: expected an NVIDIA GPU with its driver, found none; take device='cpu'")
+
+
+def _cuda():
+    from l96kit.kernels import _cuda
+
+    return _cuda

@@ -1,0 +1,371 @@
+"""Explicit Runge-Kutta schemes as tableaus, and one step with any of them: forward, tangent linear and adjoint.
+
+A step of s stages computes k_i = f(x_i), x_i = x + dt sum_{m<i} a_im k_m, and x' = x + dt sum_i b_i k_i
+(Hairer, Norsett & Wanner 1993, eq. II.1.8). Its tangent is the same scheme with the tangent of f. Its adjoint is the
+transposed scheme with the stages in reverse order: with w' the adjoint of x',
+
+    g_i = dt b_i w' + dt sum_{m>i} a_mi z_m,     z_i = f'(x_i)^T g_i,     w = w' + sum_i z_i,
+
+the exact derivative of the code (the transposed equations under the forward scheme would not be).
+"""
+
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+from l96kit.kernels._targets import inline, part
+from l96kit.kernels.tile import U, chain, halo, parameter_windows, window
+
+
+class Tableau(NamedTuple):
+    """The numbers of a scheme: `a`, strictly lower triangular, row i with i entries, and `b`, both dimensionless."""
+
+    a: tuple
+    b: tuple
+
+
+SCHEMES = {
+    "euler": Tableau(((),), (1.0,)),
+    "heun": Tableau(((), (1.0,)), (0.5, 0.5)),
+    "rk4": Tableau(((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
+    "rk38": Tableau(((), (1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0)), (1 / 8, 3 / 8, 3 / 8, 1 / 8)),
+}
+
+
+class Sweep(NamedTuple):
+    """One pass over the stages, forward or adjoint, as numbers: y_0 = start base, and after stage i
+
+    result += weights[i] k_i  and  y_{i+1} = bases[i] base + sum_{m<=i} rows[i][m] k_m.
+
+    A number is a pair (constant, whether it is multiplied by dt); None stands for what is not computed.
+    """
+
+    start: object
+    weights: tuple
+    bases: tuple
+    rows: tuple
+
+
+ONE = (1.0, False)
+
+
+def forward_sweep(tableau):
+    stages = len(tableau.b)
+    return Sweep(
+        start=None if stages > 1 else ONE,  # a single stage reads its neighbours while the result is written
+        weights=tuple((b, True) for b in tableau.b),
+        bases=(ONE,) * (stages - 1),
+        rows=tuple(tuple((a, True) for a in row) for row in tableau.a[1:]),
+    )
+
+
+def stages_sweep(tableau):
+    """The forward sweep as the adjoint needs it: the stage states alone."""
+    forward = forward_sweep(tableau)
+    return forward._replace(start=None, weights=(None,) * len(forward.rows))
+
+
+def adjoint_sweep(tableau):
+    order = range(len(tableau.b) - 1, -1, -1)
+    return Sweep(
+        start=(tableau.b[-1], True),
+        weights=(ONE,) * len(tableau.b),
+        bases=tuple((tableau.b[i], True) for i in order[1:]),
+        rows=tuple(tuple((tableau.a[m][i], True) for m in order if m > i) for i in order[1:]),
+    )
+
+
+def kept(sweep):
+    """Which k are needed later than by the next stage state, in the order of the arrays that keep them."""
+    return [m for m in range(len(sweep.weights)) if any(len(row) > m + 1 and row[m][0] for row in sweep.rows)]
+
+
+def number(constant, times_dt):
+    """A coefficient in the precision of `like`: a bare constant would drag float32 arithmetic into float64."""
+
+    @inline
+    def scaled(like, dt):
+        return like.dtype.type(constant * dt)
+
+    @inline
+    def plain(like, dt):
+        return like.dtype.type(constant)
+
+    return scaled if times_dt else plain
+
+
+def stage_state(base, row, slots):
+    """base x[j] + sum_m row[m] k_m[j], its zeros left out; the last k is at hand, the others were kept."""
+    base_weight, last_weight = number(*base), number(*row[-1])
+
+    @inline
+    def start(x, k, last, dt, j):
+        return base_weight(x, dt) * x[j] + last_weight(x, dt) * last
+
+    def plus(shorter, m):
+        if not row[m][0]:
+            return shorter
+        weight, slot = number(*row[m]), slots[m]
+
+        @inline
+        def longer(x, k, last, dt, j):
+            return shorter(x, k, last, dt, j) + weight(x, dt) * k[slot][j]
+
+        return longer
+
+    return chain(plus, len(row) - 1, start)
+
+
+def in_turn(actions):
+    """One function that calls the given functions of a pass, all with the same arguments, one after the other."""
+
+    @inline
+    def nothing(base, y, result, k, args, dt, edge, n):
+        pass
+
+    def then(earlier, index):
+        action = actions[index]
+
+        @inline
+        def both(base, y, result, k, args, dt, edge, n):
+            earlier(base, y, result, k, args, dt, edge, n)
+            action(base, y, result, k, args, dt, edge, n)
+
+        return both
+
+    return chain(then, len(actions), nothing)
+
+
+def stages_of(sweep, slope, place, team, fill, first):
+    """The stages of a sweep, each as a pair (prepare, run) of functions of tile arrays, to be called in turn.
+
+    `prepare` completes the stage state with its halo, `run` passes over the tile. `slope(i)` gives k_i at one site
+    from the stage state y_i, `place(i)` is where the tuple `y` holds y_i, and `first` is the index of the first site
+    in a tile, behind the halo. The last stage leaves the result in `base`.
+    """
+    span = team.span
+    slots = {m: slot for slot, m in enumerate(kept(sweep))}
+
+    def stage(i):
+        derivative = slope(i)
+        is_first, is_last = i == 0, i == len(sweep.weights) - 1
+        has_weight, weight = sweep.weights[i] is not None, number(*(sweep.weights[i] or ONE))
+        has_next = i < len(sweep.rows)
+        state = stage_state(sweep.bases[i], sweep.rows[i], slots) if has_next else None
+        destination = place(i + 1) if has_next else 0
+        keep, slot = i in slots, slots.get(i, 0)
+        has_start, start = is_first and sweep.start is not None, number(*(sweep.start or ONE))
+        source = 0 if is_first and not has_start else place(i)
+
+        if is_first and not has_start:
+
+            @inline
+            def state_of(base, y):
+                return base
+
+        else:
+
+            @inline
+            def state_of(base, y):
+                return y[source]
+
+        @part
+        def prepare(base, y, result, k, args, dt, edge, n):
+            if has_start:
+                for j in span(first, first + n):
+                    y[source][j] = start(base, dt) * base[j]
+            fill(state_of(base, y), edge, n)
+
+        if has_next:
+
+            @inline
+            def advance(value, base, y, k, dt, j):
+                y[destination][j] = state(base, k, value, dt, j)
+
+        else:
+
+            @inline
+            def advance(value, base, y, k, dt, j):
+                pass
+
+        if has_weight:
+
+            @inline
+            def add(value, base, result, dt, j):
+                before = base[j] if is_first else result[j]
+                after = before + weight(base, dt) * value
+                if is_last:
+                    base[j] = after
+                else:
+                    result[j] = after
+
+        else:
+
+            @inline
+            def add(value, base, result, dt, j):
+                pass
+
+        if keep:
+
+            @inline
+            def remember(value, k, j):
+                k[slot][j] = value
+
+        else:
+
+            @inline
+            def remember(value, k, j):
+                pass
+
+        @part
+        def run(base, y, result, k, args, dt, edge, n):
+            for j in span(first, first + n):
+                value = derivative(state_of(base, y), args, j)
+                advance(value, base, y, k, dt, j)
+                add(value, base, result, dt, j)
+                remember(value, k, j)
+
+        return prepare, run
+
+    return [stage(i) for i in range(len(sweep.weights))]
+
+
+def one_step(model, tableau, team, lanes, uniform):
+    """The inlined functions `step`, `step_tl`, `step_ad` of (work, dt, n), and how many arrays they work in.
+
+    `work` is a tuple of groups of tile arrays, `layout` the length of each group. State, parameters and adjoints lie
+    in the first array of their groups: (x, result, edge), stage states, kept k, parameters; then the same for the
+    tangent or the adjoint. `step` needs the first four groups.
+    """
+    stages = len(tableau.b)
+    first = U(model.REACH * lanes)
+    look = window(model.REACH, lanes)
+    parameters = parameter_windows(model.REACH, lanes, len(model.PARAMETERS), uniform)
+    fill = halo(team, model.REACH, lanes)
+    tendency, tendency_tl, tendency_ad = map(inline, (model.tendency, model.tendency_tl, model.tendency_ad))
+
+    forward, adjoint = forward_sweep(tableau), adjoint_sweep(tableau)
+
+    def two_places(i):
+        return i % 2
+
+    # forward
+
+    @inline
+    def slope(x, p, j):
+        return tendency(look(x, j), parameters(p, j))
+
+    forward_stages = stages_of(forward, lambda i: slope, two_places, team, fill, first)
+    whole_step = in_turn([action for pair in forward_stages for action in pair])
+
+    @part
+    def step(work, dt, n):
+        (x, result, edge), y, k, p = work[0], work[1], work[2], work[3]
+        whole_step(x, y, result, k, p, dt, edge, n)
+
+    # tangent: each stage before the forward stage that overwrites what it reads
+
+    def slope_tl(i):
+        at_base, source = i == 0 and stages > 1, two_places(i)
+
+        @inline
+        def at_stage(x_tl, args, j):
+            x, y, p, p_tl = args
+            state = x if at_base else y[source]
+            return tendency_tl(look(state, j), parameters(p, j), look(x_tl, j), parameters(p_tl, j))
+
+        return at_stage
+
+    tangent_stages = stages_of(forward, slope_tl, two_places, team, fill, first)
+
+    def both(earlier, i):
+        (prepare, run), (prepare_tl, run_tl) = forward_stages[i], tangent_stages[i]
+
+        @part
+        def pair(work, dt, n):
+            earlier(work, dt, n)
+            (x, result, edge), y, k, p = work[0], work[1], work[2], work[3]
+            (x_tl, result_tl), y_tl, k_tl, p_tl = work[4], work[5], work[6], work[7]
+            prepare(x, y, result, k, p, dt, edge, n)
+            prepare_tl(x_tl, y_tl, result_tl, k_tl, (x, y, p, p_tl), dt, edge, n)
+            run_tl(x_tl, y_tl, result_tl, k_tl, (x, y, p, p_tl), dt, edge, n)
+            run(x, y, result, k, p, dt, edge, n)
+
+        return pair
+
+    @inline
+    def nothing(work, dt, n):
+        pass
+
+    step_tl = chain(both, stages, nothing)
+
+    # adjoint: the stage states once more, then the transposed stages from the last to the first
+
+    def slope_ad(i):
+        stage = stages - 1 - i
+        at_base, source = stage == 0, max(stage - 1, 0)
+
+        @inline
+        def at_stage(y_ad, args, j):
+            x, y, p, p_ad = args
+            state = x if at_base else y[source]
+            x_ad, at_site = tendency_ad(look(state, j), parameters(p, j), look(y_ad, j))
+            add_to(p_ad, at_site, j)
+            return x_ad
+
+        return at_stage
+
+    add_to = add_to_all(len(model.PARAMETERS))
+    to_last_stage = in_turn(
+        [
+            action
+            for pair in stages_of(stages_sweep(tableau), lambda i: slope, lambda i: i - 1, team, fill, first)
+            for action in pair
+        ]
+    )
+    all_back = in_turn(
+        [action for pair in stages_of(adjoint, slope_ad, two_places, team, fill, first) for action in pair]
+    )
+
+    @part
+    def step_ad(work, dt, n):
+        (x, result, edge), y, k, p = work[0], work[1], work[2], work[3]
+        (x_ad, result_ad), y_ad, k_ad, p_ad = work[4], work[5], work[6], work[7]
+        to_last_stage(x, y, result, k, p, dt, edge, n)
+        if stages > 1:
+            fill(y[stages - 2], edge, n)
+        else:
+            fill(x, edge, n)
+        all_back(x_ad, y_ad, result_ad, k_ad, (x, y, p, p_ad), dt, edge, n)
+
+    count = len(model.PARAMETERS)
+    forward_layout = (3, 2, len(kept(forward)), count)
+    tangent_layout = (*forward_layout, 2, 2, len(kept(forward)), count)
+    adjoint_layout = (3, max(2, stages - 1), len(kept(forward)), count, 2, 2, len(kept(adjoint)), count)
+    return SimpleNamespace(
+        step=step,
+        step_tl=step_tl,
+        step_ad=step_ad,
+        layout=forward_layout,
+        layout_tl=tangent_layout,
+        layout_ad=adjoint_layout,
+    )
+
+
+def add_to_all(count):
+    """`p_ad[i][j] += values[i]` for each parameter."""
+
+    @inline
+    def nothing(p_ad, values, j):
+        pass
+
+    def more(fewer, i):
+        @inline
+        def add(p_ad, values, j):
+            fewer(p_ad, values, j)
+            p_ad[i][j] += values[i]
+
+        return add
+
+    return chain(more, count, nothing)

@@ -1,0 +1,147 @@
+"""The border: what comes in is checked and brought into the form of the kernels, what goes out into the user's."""
+
+import operator
+
+import numpy as np
+
+PRECISIONS = (np.dtype("float32"), np.dtype("float64"))
+
+
+def on_device(x):
+    """Whether x lies on a GPU."""
+    return hasattr(x, "__cuda_array_interface__")
+
+
+def floating(x, name):
+    """x as an array in single or double precision; anything else is refused, never converted behind the user's back."""
+    x = x if on_device(x) else np.asarray(x)
+    if np.dtype(x.dtype) not in PRECISIONS:
+        raise TypeError(
+            f"{name}: expected float32 or float64, found {x.dtype}; convert it first, for example {name}.astype(float)"
+        )
+    return x
+
+
+def finite(x, name):
+    if not on_device(x) and not np.isfinite(x).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise ValueError(
+            f"{name}: expected finite numbers, found {x[where]} at index {where}; mend or mask the data first"
+        )
+    return x
+
+
+def state(x, sites, name="x", dtype=None):
+    """Check an ensemble (..., site) and return it as it is."""
+    x = floating(x, name)
+    if len(x.shape) == 0 or x.shape[-1] != sites:
+        raise ValueError(
+            f"{name}: expected shape (..., {sites}), one number for each site in the last axis, found {tuple(x.shape)}; "
+            f"build the model with the size of your data or transpose the array"
+        )
+    if 0 in x.shape:
+        raise ValueError(f"{name}: expected at least one member, found shape {tuple(x.shape)}; the ensemble is empty")
+    if dtype is not None and x.dtype != dtype:
+        raise TypeError(
+            f"{name}: expected {np.dtype(dtype)} as the other arrays, found {x.dtype}; use {name}.astype('{np.dtype(dtype)}')"
+        )
+    return finite(x, name)
+
+
+def members(x):
+    """The array with its leading axes flattened: (member, site), C-contiguous."""
+    if on_device(x):
+        return x if len(x.shape) == 2 else x.reshape(-1, x.shape[-1])
+    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+
+
+def times(y):
+    """A trajectory with its leading axes flattened: (time, member, site), C-contiguous."""
+    if on_device(y):
+        return y if len(y.shape) == 3 else y.reshape(y.shape[0], -1, y.shape[-1])
+    return np.ascontiguousarray(y).reshape(y.shape[0], -1, y.shape[-1])
+
+
+def output(out, shape, dtype, name="out"):
+    """An array to write to: the user's own if it fits, otherwise a new one."""
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray) or out.shape != tuple(shape) or out.dtype != dtype:
+        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"{name}: expected a NumPy array {np.dtype(dtype)} {tuple(shape)}, found {found}; allocate one like it")
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: expected a writeable array, found a read-only one; pass a copy")
+    return out
+
+
+def positive(value, name, unit=""):
+    """A positive finite number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, found {value!r}; pass a float{unit}") from None
+    if not np.isfinite(number) or number <= 0:
+        raise ValueError(f"{name}: expected a positive finite number{unit}, found {value!r}; choose {name} > 0")
+    return number
+
+
+def count(value, name, least=1):
+    """A whole number of at least `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number, found {value!r}; pass an int") from None
+    if number < least:
+        raise ValueError(f"{name}: expected at least {least}, found {number}; choose {name} >= {least}")
+    return number
+
+
+def one_of(value, choices, name):
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, found {value!r}; choose one of them")
+    return value
+
+
+def parameter_fields(values, names, shape, dtype, uniform=None):
+    """The parameters as the kernels want them: (parameter, 1, 1) if each is one number, else (parameter, member, site).
+
+    `shape` is that of the ensemble, (..., site), which every parameter must broadcast to. Members that share the
+    parameters share one row.
+    """
+    values = [parameter(value, name, shape) for value, name in zip(values, names)]
+    if uniform is None:
+        uniform = is_uniform(values)
+    if uniform:
+        return np.array(values, dtype).reshape(-1, 1, 1)
+    rows = shape if any(value.ndim > 1 for value in values) else shape[-1:]
+    fields = [np.broadcast_to(value, rows).reshape(-1, shape[-1]) for value in values]
+    return np.ascontiguousarray(np.stack(fields), dtype)
+
+
+def parameter(value, name, shape):
+    value = np.asarray(value)
+    if value.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected real numbers, found {value.dtype}; pass a float or an array of floats")
+    try:
+        fits = np.broadcast_shapes(value.shape, shape) == tuple(shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name}: expected a number or a shape that broadcasts to the ensemble {tuple(shape)}, found {value.shape}; "
+            f"pass one value, one a site {shape[-1:]} or one a member and site"
+        )
+    return finite(value, name)
+
+
+def is_uniform(values):
+    return all(np.ndim(value) == 0 for value in values)
+
+
+def unbroadcast(field, ensemble_shape, shape):
+    """The transpose of broadcasting a parameter of `shape` over the ensemble: sum what it was copied to."""
+    field = field.reshape(ensemble_shape)
+    surplus = field.ndim - len(shape)
+    field = field.sum(axis=tuple(range(surplus)))
+    copied = tuple(axis for axis, length in enumerate(shape) if length == 1 and field.shape[axis] != 1)
+    return field.sum(axis=copied, keepdims=True)

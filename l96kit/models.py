@@ -1,0 +1,244 @@
+"""Models on a ring: the Lorenz-96 model, and any other made of three small functions.
+
+A model knows its tendency dx/dt and its derivatives; `l96kit.Propagator` steps it through time.
+"""
+
+import inspect
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from types import SimpleNamespace
+from typing import Any, Callable, Mapping
+
+import numpy as np
+
+from l96kit import _arrays
+from l96kit.kernels import _targets, lorenz96
+from l96kit.kernels.launch import launch
+
+SMALLEST_RING = 4
+
+
+class Model:
+    """What all models share. Subclasses give `kernel`, `sites` and `parameters`.
+
+    kernel : the functions `tendency`, `tendency_tl`, `tendency_ad` of one site, with NAME, REACH and PARAMETERS
+    sites : length of the state
+    parameters : dict of name -> number, (site,) or (..., site), broadcast over the ensemble
+    """
+
+    def tendency(self, x, out=None):
+        """dx/dt of an ensemble.
+
+        Parameters
+        ----------
+        x : (..., site) float32 or float64, dimensionless
+        out : array like x, optional; may be x itself
+
+        Returns
+        -------
+        (..., site), per time unit
+        """
+        x, p = self._checked(x)
+        y = np.empty_like(_arrays.members(x))
+        self._launch("tendency", (_arrays.members(x), p, y), 1)
+        out = _arrays.output(out, x.shape, x.dtype)
+        out[...] = y.reshape(x.shape)
+        return out
+
+    def tendency_tl(self, x, x_tl, parameters_tl=None):
+        """The derivative of `tendency` at x in the direction x_tl (and of the parameters: dict of name -> change).
+
+        x : (..., site); x_tl : (..., site), of the same precision, broadcast against x. Returns the broadcast shape.
+        """
+        x, x_tl = self._pair(x, x_tl, "x_tl")
+        p, p_tl = self.parameter_pair(parameters_tl, x.shape, x.dtype)
+        y_tl = np.empty_like(_arrays.members(x))
+        self._launch("tendency_tl", (_arrays.members(x), p, _arrays.members(x_tl), p_tl, y_tl), 1)
+        return y_tl.reshape(x.shape)
+
+    def tendency_ad(self, x, y_ad):
+        """The transpose of `tendency_tl`: y_ad (..., site) to (x_ad (..., site), dict of name -> array like the parameter)."""
+        x, y_ad = self._pair(x, y_ad, "y_ad")
+        p = self.parameter_array(x.shape, x.dtype)
+        x_ad, p_ad = np.zeros_like(_arrays.members(x)), self.zero_gradients(x)
+        self._launch("tendency_ad", (_arrays.members(x), p, _arrays.members(y_ad), x_ad, p_ad), 2)
+        return x_ad.reshape(x.shape), self.parameter_gradients(p_ad, x.shape)
+
+    def jacobian(self, x):
+        """The matrix d(dx_i/dt)/dx_j of one state x (site,): (site, site), per time unit."""
+        x = _arrays.state(x, self.sites)
+        if x.ndim != 1:
+            raise ValueError(f"x: expected one state ({self.sites},), found {x.shape}; call once for each member")
+        return self.tendency_tl(x, np.eye(self.sites, dtype=x.dtype)).T
+
+    # --- parameters, for the propagators also ----------------------------------------------------------------------
+
+    def parameter_array(self, shape, dtype):
+        """All parameters as (parameter, member or 1, site or 1) for an ensemble of the given shape."""
+        return _arrays.parameter_fields(self.parameters.values(), self.parameters, shape, dtype)
+
+    def parameter_pair(self, parameters_tl, shape, dtype):
+        """The parameters and their changes, both in the same form."""
+        changes = dict.fromkeys(self.parameters, 0.0)
+        for name, change in (parameters_tl or {}).items():
+            _arrays.one_of(name, list(self.parameters), "parameters_tl")
+            changes[name] = change
+        uniform = _arrays.is_uniform([*self.parameters.values(), *changes.values()])
+        return tuple(
+            _arrays.parameter_fields(values.values(), self.parameters, shape, dtype, uniform)
+            for values in (self.parameters, changes)
+        )
+
+    def zero_gradients(self, x):
+        return np.zeros((len(self.parameters), *_arrays.members(x).shape), x.dtype)
+
+    def parameter_gradients(self, p_ad, shape):
+        """Gradients of the ensemble's fields (parameter, member, site) as arrays like the parameters themselves."""
+        return {
+            name: _arrays.unbroadcast(gradient, shape, np.shape(self.parameters[name]))
+            for name, gradient in zip(self.parameters, p_ad)
+        }
+
+    # --- in between ------------------------------------------------------------------------------------------------
+
+    def _checked(self, x):
+        x = _arrays.state(x, self.sites)
+        return x, self.parameter_array(x.shape, x.dtype)
+
+    def _pair(self, x, other, name):
+        x = _arrays.state(x, self.sites)
+        other = _arrays.state(other, self.sites, name, x.dtype)
+        return _broadcast(x, other, name)
+
+    def _launch(self, op, data, outputs):
+        launch(op, self.kernel, "euler", data, outputs, len(data[-1 if op != "tendency_ad" else -2]), 1)
+
+
+def _broadcast(x, other, name):
+    try:
+        return np.broadcast_arrays(x, other)
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected a shape that broadcasts against x {x.shape}, found {other.shape}; "
+            "give both the same leading axes"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Lorenz96(Model):
+    """The one-level Lorenz-96 model on a ring of K sites,
+
+        dx_k/dt = (x_{k+1} - x_{k-2}) x_{k-1} - x_k + F_k,
+
+    with a forcing F that is one number, one a site (site,), or one a member and site (..., site). All quantities are
+    dimensionless; one time unit stands for five days.
+
+    Source: Lorenz (1996), eq. 1.
+
+    Raises
+    ------
+    ValueError
+        K < 4, or F that is not finite.
+    """
+
+    K: int = 40
+    F: Any = 8.0
+    kernel = lorenz96
+
+    def __post_init__(self):
+        _arrays.count(self.K, "K", SMALLEST_RING)
+        F = np.asarray(self.F)
+        _arrays.parameter(self.F, "F", F.shape if F.ndim > 1 else (self.K,))
+
+    @property
+    def sites(self) -> int:
+        return self.K
+
+    @property
+    def parameters(self) -> dict:
+        return {"F": self.F}
+
+
+@dataclass(frozen=True)
+class StencilModel(Model):
+    """A model of your own on a ring, made of three functions of one site; it then has everything that Lorenz-96 has.
+
+    Each function sees a window of the ring: `x[0]` is the value at this site, `x[1]` at its right and `x[-1]` at its
+    left neighbour, up to `reach` sites away. `p` holds one such window for each parameter, in their order.
+
+    at_site(x, p) -> dx/dt at this site
+    at_site_tl(x, p, x_tl, p_tl) -> the change of dx/dt at this site
+    at_site_ad(x, p, y_ad) -> (x_ad, p_ad): with y_ad the adjoint of dx/dt, all that comes back to x[0] from every
+        site that depends on it, and a tuple of what comes back to each parameter at this site
+
+    They are compiled by Numba for CPU and CUDA and must be plain arithmetic (and `math`). Check them with
+    `l96kit.checks.check_model`.
+
+    Parameters
+    ----------
+    sites : length of the ring, at least 4 and at least `reach`
+    reach : how far the functions look, the adjoint included, in sites
+    parameters : dict of name -> number, (site,) or (..., site)
+    name : appears in messages and tables
+
+    The adjoint is in gather form: it needs no locks and gives the same bits for any number of threads.
+    """
+
+    at_site: Callable
+    at_site_tl: Callable
+    at_site_ad: Callable
+    sites: int
+    reach: int = 2
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "stencil model"
+
+    def __post_init__(self):
+        for which, arguments in _SITE_FUNCTIONS.items():
+            function = getattr(self, which)
+            if not inspect.isfunction(function):
+                raise TypeError(
+                    f"{which}: expected a Python function of ({', '.join(arguments)}), found "
+                    f"{type(function).__name__}; write it with def"
+                )
+            found = tuple(inspect.signature(function).parameters)
+            if len(found) != len(arguments):
+                raise TypeError(
+                    f"{which}: expected a function of ({', '.join(arguments)}), found one of ({', '.join(found)}); "
+                    "mend its signature"
+                )
+        _arrays.count(self.reach, "reach")
+        _arrays.count(self.sites, "sites", max(SMALLEST_RING, self.reach))
+        for name, value in self.parameters.items():
+            value = np.asarray(value)
+            _arrays.parameter(value, name, value.shape if value.ndim > 1 else (self.sites,))
+
+    @cached_property
+    def kernel(self):
+        return _kernel(self.at_site, self.at_site_tl, self.at_site_ad, self.reach, tuple(self.parameters))
+
+
+_SITE_FUNCTIONS = {
+    "at_site": ("x", "p"),
+    "at_site_tl": ("x", "p", "x_tl", "p_tl"),
+    "at_site_ad": ("x", "p", "y_ad"),
+}
+
+
+class _SiteKernel(SimpleNamespace):
+    """What a module such as `kernels.lorenz96` holds."""
+
+    __hash__ = object.__hash__
+
+
+@lru_cache(maxsize=None)
+def _kernel(tendency, tendency_tl, tendency_ad, reach, parameters):
+    """The kernel of a user's functions, the same for every model that is made of them."""
+    digest = _targets.fingerprint(tendency, tendency_tl, tendency_ad)
+    return _SiteKernel(
+        NAME=f"user-{digest}-{reach}-{len(parameters)}",
+        REACH=reach,
+        PARAMETERS=parameters,
+        tendency=tendency,
+        tendency_tl=tendency_tl,
+        tendency_ad=tendency_ad,
+    )
