@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
+from types import CellType, FunctionType, SimpleNamespace
 
 import llvmlite
 import numba
@@ -47,6 +47,18 @@ inline = njit(inline="always", **_OPTIONS)
 part = njit(
     forceinline=True, pipeline_class=_DistinctArrays, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS
 )
+
+
+def site_function(function):
+    """Inline a model's function, whose own helper functions need not know of Numba."""
+
+    def compilable(value):
+        return site_function(value) if inspect.isfunction(value) else value
+
+    known = inspect.getclosurevars(function)
+    cells = tuple(CellType(compilable(cell.cell_contents)) for cell in function.__closure__ or ())
+    names = {**function.__globals__, **{name: compilable(value) for name, value in known.globals.items()}}
+    return inline(FunctionType(function.__code__, names, function.__name__, function.__defaults__, cells))
 
 
 # --- the teams ------------------------------------------------------------------------------------------------------

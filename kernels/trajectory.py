@@ -8,7 +8,7 @@ one member serve all members.
 
 from types import SimpleNamespace
 
-from l96kit.kernels._targets import inline
+from l96kit.kernels._targets import inline, site_function
 from l96kit.kernels.runge_kutta import add_to_all, one_step
 from l96kit.kernels.tile import U, halo, parameter_windows, tuple_of, transfer, window
 
@@ -25,7 +25,9 @@ def bodies(model, tableau, team, lanes, uniform):
     fill = halo(team, model.REACH, lanes)
     look = window(model.REACH, lanes)
     parameters = parameter_windows(model.REACH, lanes, count, uniform)
-    tendency_at, tendency_tl_at, tendency_ad_at = map(inline, (model.tendency, model.tendency_tl, model.tendency_ad))
+    tendency_at, tendency_tl_at, tendency_ad_at = (
+        map(site_function, (model.tendency, model.tendency_tl, model.tendency_ad))
+    )
     add_to = add_to_all(count)
 
     @inline

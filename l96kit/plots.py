@@ -1,0 +1,89 @@
+"""Figures with matplotlib. Every function draws into `ax` (or a new figure) and returns it.
+
+Colours are from cividis and from Okabe & Ito (2008): they differ in print and for the colour-blind; lines also differ
+in style.
+"""
+
+import numpy as np
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
+
+
+def _axes(ax):
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots(layout="constrained")
+    return ax
+
+
+def hovmoller(field, dt, ax=None, title=None, limit=None, diverging=False):
+    """Time against site: field (time, site), dimensionless, `dt` time units from row to row. NaN stays white."""
+    ax = _axes(ax)
+    field = np.ma.masked_invalid(field)
+    limit = float(np.abs(field).max()) if limit is None else limit
+    low, colours = (-limit, "RdBu_r") if diverging else (field.min(), "cividis")
+    extent = (-0.5, field.shape[1] - 0.5, 0, len(field) * dt)
+    image = ax.imshow(
+        field, origin="lower", aspect="auto", extent=extent, cmap=colours, vmin=low, vmax=limit, interpolation="none"
+    )
+    ax.figure.colorbar(image, ax=ax, label="dimensionless")
+    ax.set(xlabel="site", ylabel="time (time units)", title=title)
+    return ax
+
+
+def hovmollers(fields, dt, figure=None):
+    """Several fields of a twin side by side: dict of title -> (time, site). One called "error" gets its own colours."""
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=(3.4 * len(fields), 4), layout="constrained") if figure is None else figure
+    axes = figure.subplots(1, len(fields), sharey=True)
+    shared = max(np.nanmax(np.abs(field)) for title, field in fields.items() if title != "error")
+    for ax, (title, field) in zip(axes, fields.items()):
+        error = title == "error"
+        hovmoller(field, dt, ax, title, None if error else shared, diverging=True)
+        ax.label_outer()
+    return figure
+
+
+def rmse_against_window(windows, scores, dt, ax=None):
+    """Mean and standard deviation of RMSEs against the length of the window.
+
+    windows : (window,), in steps of dt time units; scores : dict of label -> (mean (window,), deviation (window,))
+    """
+    ax = _axes(ax)
+    lengths = np.asarray(windows) * dt
+    for (label, (mean, deviation)), colour, style in zip(scores.items(), COLOURS, STYLES):
+        ax.errorbar(lengths, mean, deviation, label=label, color=colour, linestyle=style, marker="o", capsize=3)
+    ax.set(xlabel="length of the window (time units)", ylabel="RMSE (dimensionless)", yscale="log")
+    ax.legend()
+    return ax
+
+
+def sensitivity(gradients, dt, site, ax=None):
+    """The adjoint run back from one site at the last time: gradients (time, site), as `l96kit.sensitivity` gives them."""
+    ax = hovmoller(gradients, dt, ax, f"sensitivity of site {site} at the last time", diverging=True)
+    ax.plot(site, len(gradients) * dt - dt / 2, "k*", markersize=9)
+    return ax
+
+
+def growth(times, norms, rate, ax=None):
+    """How gradients grow with the length of the run: norms (time, sample), against exp(rate * time)."""
+    ax = _axes(ax)
+    middle = np.exp(np.log(norms).mean(axis=1))
+    ax.fill_between(times, *np.quantile(norms, (0.1, 0.9), axis=1), color=COLOURS[0], alpha=0.25, label="10 to 90 %")
+    ax.plot(times, middle, color=COLOURS[0], label="geometric mean")
+    ax.plot(times, middle[-1] * np.exp(rate * (times - times[-1])), "--", color=COLOURS[1], label=f"rate {rate:.2f}")
+    ax.set(xlabel="time (time units)", ylabel="length of the gradient", yscale="log", title="growth of gradients")
+    ax.legend()
+    return ax
+
+
+def lyapunov(exponents, ax=None):
+    """The Lyapunov spectrum (count,), per time unit."""
+    ax = _axes(ax)
+    ax.axhline(0, color="0.6", linewidth=0.8)
+    ax.plot(np.arange(1, len(exponents) + 1), exponents, "o-", color=COLOURS[0], markersize=3)
+    ax.set(xlabel="index", ylabel="Lyapunov exponent (per time unit)", title="Lyapunov spectrum")
+    return ax

@@ -1,0 +1,138 @@
+"""How fast errors grow: Lyapunov exponents, singular vectors, adjoint sensitivities."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from l96kit import _arrays
+from l96kit._progress import progress_bar
+from l96kit.propagators import Propagator
+
+
+@dataclass(frozen=True)
+class LyapunovSpectrum:
+    """Lyapunov exponents of a model.
+
+    exponents : (count,), per time unit, in descending order
+    spread : (count,), standard deviation of the mean, from ten successive parts of the run
+    dimension : Kaplan-Yorke dimension, or None if too few exponents were computed to tell
+    state : (site,), where the run ended
+    """
+
+    exponents: np.ndarray
+    spread: np.ndarray
+    dimension: float | None
+    state: np.ndarray
+
+    @property
+    def positive(self) -> int:
+        """How many exponents are greater than three times their spread."""
+        return int((self.exponents > 3 * self.spread).sum())
+
+
+def lyapunov_spectrum(
+    propagator: Propagator, x, steps, count=None, every=10, spin_up=1000, progress=False, rng=None
+) -> LyapunovSpectrum:
+    """Lyapunov exponents by the tangent of the discrete flow and repeated orthonormalisation.
+
+    Parameters
+    ----------
+    propagator : model and scheme; one step is `propagator.dt` time units
+    x : (site,), a state on or near the attractor
+    steps : length of the run, in time steps, a multiple of `every`
+    count : how many exponents; by default all
+    every : time steps between orthonormalisations
+    spin_up : time steps before the average begins, for state and directions
+
+    Source: Benettin et al. (1980).
+    """
+    x = propagator._one_state(x)
+    count = propagator.model.sites if count is None else _arrays.count(count, "count")
+    if count > propagator.model.sites:
+        raise ValueError(f"count: expected at most {propagator.model.sites}, the number of sites, found {count}; lower it")
+    rounds = propagator._intervals(steps, every)
+    before = propagator._intervals(spin_up - spin_up % every, every)
+    rng = np.random.default_rng(0) if rng is None else rng
+    directions = np.linalg.qr(rng.standard_normal((propagator.model.sites, count)))[0].T.astype(x.dtype)
+    growth = np.empty((rounds, count))
+    with progress_bar(before + rounds, "rounds", progress, "Lyapunov exponents") as bar:
+        for index in range(-before, rounds):
+            directions = propagator.trajectory_tl(x, directions, every, every)[1]
+            x = propagator.forecast(x, every)
+            q, r = np.linalg.qr(directions.T)
+            directions = np.ascontiguousarray(q.T)
+            if index >= 0:
+                growth[index] = np.log(np.abs(np.diag(r)))
+            bar.update()
+    rates = growth / (every * propagator.dt)
+    parts = np.array([part.mean(axis=0) for part in np.array_split(rates, min(10, rounds))])
+    order = np.argsort(-rates.mean(axis=0), kind="stable")
+    exponents = rates.mean(axis=0)[order]
+    spread = (parts.std(axis=0, ddof=1) / np.sqrt(len(parts)))[order] if len(parts) > 1 else np.full(count, np.nan)
+    return LyapunovSpectrum(exponents, spread, kaplan_yorke_dimension(exponents), x)
+
+
+def kaplan_yorke_dimension(exponents) -> float | None:
+    """The Kaplan-Yorke dimension of a spectrum (count,): j + (sum of the first j) / |exponent j + 1|, j the largest
+    number whose sum is not negative. None if the sum of all that is given is still positive.
+
+    Source: Kaplan & Yorke (1979).
+    """
+    exponents = np.sort(np.asarray(exponents, float))[::-1]
+    sums = np.cumsum(exponents)
+    if sums[0] < 0:
+        return 0.0
+    if sums[-1] >= 0:
+        return None
+    j = int(np.argmax(sums < 0))
+    return float(j + sums[j - 1] / abs(exponents[j]))
+
+
+def singular_vectors(propagator: Propagator, x, steps, count=3):
+    """The perturbations of one state x (site,) that grow most over `steps` time steps, in the Euclidean norm.
+
+    Returns
+    -------
+    growth : (count,), the singular values of the tangent, in descending order
+    initial : (count, site), the perturbations at the start, of length one
+    final : (count, site), what they become, of length one
+
+    Source: Lorenz (1965); Buizza & Palmer (1995). Found by SciPy with tangent and adjoint products.
+    """
+    from scipy.sparse.linalg import svds
+
+    x = propagator._one_state(x)
+    count = _arrays.count(count, "count")
+    if count >= propagator.model.sites:
+        u, s, vt = np.linalg.svd(propagator.jacobian(x, steps))
+    else:
+        start = np.random.default_rng(0).standard_normal(propagator.model.sites).astype(x.dtype)
+        u, s, vt = svds(propagator.linear_operator(x, steps), k=count, v0=start)
+    order = np.argsort(-s)[:count]
+    return s[order], vt[order], u.T[order]
+
+
+def sensitivity(propagator: Propagator, x, steps, site):
+    """How the state at one site and one time depends on all earlier states: d x_site(steps) / d x_k(t).
+
+    Parameters
+    ----------
+    x : (site,), the state at t = 0
+    steps : the time of the target, in time steps
+    site : index of the target
+
+    Returns
+    -------
+    (steps + 1, site), the adjoint run backwards from the target; row t is the gradient with respect to the state at t
+
+    Source: Nonnenmacher & Greenberg (2021), Fig. 1c.
+    """
+    x = propagator._one_state(x)
+    if not -len(x) <= site < len(x):
+        raise ValueError(f"site: expected an index below {len(x)}, found {site}; sites count from 0")
+    states = propagator.trajectory(x, steps)
+    gradients = np.zeros_like(states)
+    gradients[-1, site] = 1
+    for t in range(steps - 1, -1, -1):
+        gradients[t], _ = propagator.step_ad(states[t], gradients[t + 1])
+    return gradients

@@ -1,0 +1,124 @@
+"""HDF5 files that xarray opens, and that are either whole or not there."""
+
+import errno
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from l96kit import __version__
+
+
+def writable_folder(path) -> Path:
+    """The folder, made if need be; refused at once if nothing can be written there.
+
+    Raises
+    ------
+    OSError
+        with what was expected, what was found, and the remedy
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as problem:
+        raise OSError(
+            f"out: expected a folder that can be written to, found {path} ({problem.strerror}); choose another one"
+        ) from None
+    return path
+
+
+def save(path, variables, attributes=None, coordinates=None):
+    """Write arrays to an HDF5 file, by way of a temporary file beside it that takes its name when it is complete.
+
+    Parameters
+    ----------
+    path : the file; its folder must exist
+    variables : dict of name -> (dimensions, array) or (dimensions, array, dict of attributes)
+    attributes : dict of attributes of the file: numbers, strings, arrays
+    coordinates : dict of dimension -> array or (array, units); other dimensions count from 0
+
+    Raises
+    ------
+    OSError
+        if the disk is full or the folder cannot be written to; then no file is left, and an older one is untouched
+    """
+    import h5py
+
+    path = Path(path)
+    lengths = {}
+    for name, (dimensions, data, *_) in variables.items():
+        if len(dimensions) != np.ndim(data):
+            raise ValueError(
+                f"{name}: expected an array with dimensions {dimensions}, found shape {np.shape(data)}; name each axis"
+            )
+        for dimension, length in zip(dimensions, np.shape(data)):
+            if lengths.setdefault(dimension, length) != length:
+                raise ValueError(
+                    f"{name}: expected length {lengths[dimension]} of dimension {dimension!r}, found {length}; "
+                    "give it a name of its own"
+                )
+    with _whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"l96kit_version": __version__, **(attributes or {})})
+        for dimension, length in lengths.items():
+            values = (coordinates or {}).get(dimension, np.arange(length))
+            values, units = values if isinstance(values, tuple) else (values, "1")
+            file[dimension] = np.asarray(values)
+            file[dimension].make_scale(dimension)
+            file[dimension].attrs["units"] = units
+        for name, (dimensions, data, *more) in variables.items():
+            file[name] = np.asarray(data)
+            for axis, dimension in enumerate(dimensions):
+                file[name].dims[axis].attach_scale(file[dimension])
+            file[name].attrs.update({"units": "1", **(more[0] if more else {})})
+
+
+def save_figure(figure, path):
+    """Write a matplotlib figure in the same way; the suffix of the path tells the format."""
+    path = Path(path)
+    with _whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=150, format=path.suffix[1:])
+
+
+@contextmanager
+def _whole_file(path):
+    """The name of a temporary file that becomes `path` when all was written, and vanishes otherwise."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        os.chmod(temporary, 0o666 & ~_umask())
+        yield temporary
+        with open(temporary, "rb+") as whole:
+            os.fsync(whole.fileno())
+        os.replace(temporary, path)
+    except OSError as problem:
+        full = problem.errno == errno.ENOSPC or "No space left" in str(problem)
+        reason = "the disk is full; free some space" if full else f"{problem}; choose another folder"
+        raise OSError(f"{path}: expected to write a whole file, found that {reason}") from problem
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _umask():
+    """The permissions that new files do not get; the system tells them only when they are set."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def load(path):
+    """Read such a file: dict of name -> (dimensions, array), and dict of attributes."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        variables = {
+            name: (tuple(axis[0].name.strip("/") for axis in data.dims), data[...])
+            for name, data in file.items()
+            if not data.is_scale
+        }
+        return variables, dict(file.attrs)

@@ -1,0 +1,131 @@
+"""The test kit itself: it passes what is right and fails what is wrong."""
+
+import numpy as np
+import pytest
+
+from l96kit import Lorenz96, StencilModel, complex_step, dot_test, taylor_test
+from l96kit.checks import check_model
+
+RNG = np.random.default_rng(0)
+MATRIX = RNG.standard_normal((7, 5))
+
+
+def test_dot_test_of_a_matrix():
+    assert dot_test(lambda u: MATRIX @ u, lambda v: MATRIX.T @ v, np.zeros(5)) < 1e-15
+
+
+def test_dot_test_finds_one_wrong_number_and_shows_both_products():
+    wrong = MATRIX.T.copy()
+    wrong[2, 3] *= 1.001
+    assert dot_test(lambda u: MATRIX @ u, lambda v: wrong @ v, np.zeros(5)) > 1e-6
+    with pytest.raises(AssertionError, match=r"<Lu, v> = <u, L'v> to 1e-13, found -?\d.* and -?\d"):
+        dot_test(lambda u: MATRIX @ u, lambda v: wrong @ v, np.zeros(5), tolerance=1e-13)
+
+
+def test_dot_test_of_several_arrays():
+    def tl(u):
+        return u[0].sum() * np.ones(2) + u[1]
+
+    def ad(v):
+        return np.full((2, 2), v.sum()), v
+
+    assert dot_test(tl, ad, (np.zeros((2, 2)), np.zeros(2))) < 1e-15
+
+
+def test_dot_test_fails_what_is_not_a_number():
+    with pytest.raises(AssertionError):
+        dot_test(lambda u: u * np.nan, lambda v: v, np.zeros(3), tolerance=1e-13)
+
+
+def test_taylor_slopes():
+    x = RNG.standard_normal(6)
+    assert taylor_test(np.sin, lambda h: np.cos(x) * h, x) == pytest.approx((1, 2), abs=0.05)
+    assert taylor_test(np.sin, lambda h: 1.01 * np.cos(x) * h, x) == pytest.approx((1, 1), abs=0.1)
+
+
+def test_taylor_slope_of_a_linear_function_has_no_second_remainder():
+    first, second = taylor_test(lambda x: MATRIX @ x, lambda h: MATRIX @ h, np.ones(5))
+    assert first == pytest.approx(1) and second == np.inf
+
+
+def test_complex_step():
+    x, h = RNG.standard_normal((2, 6))
+    np.testing.assert_allclose(complex_step(lambda z: np.exp(z) * np.sin(z), x, h), np.exp(x) * (np.sin(x) + np.cos(x)) * h)
+    np.testing.assert_allclose(complex_step(lambda a, b: a * b, (x, 2.0), (h, 0.5)), 2 * h + 0.5 * x)
+
+
+def logistic(x, p):
+    (r,) = p
+    return r[0] * x[0] * (1 - x[-1])
+
+
+def logistic_tl(x, p, x_tl, p_tl):
+    (r,), (r_tl,) = p, p_tl
+    return r_tl[0] * x[0] * (1 - x[-1]) + r[0] * x_tl[0] * (1 - x[-1]) - r[0] * x[0] * x_tl[-1]
+
+
+def logistic_ad(x, p, y_ad):
+    (r,) = p
+    return r[0] * (1 - x[-1]) * y_ad[0] - r[1] * x[1] * y_ad[1], (x[0] * (1 - x[-1]) * y_ad[0],)
+
+
+def wrong_tl(x, p, x_tl, p_tl):
+    return logistic_tl(x, p, x_tl, p_tl) + 0.01 * x_tl[0]
+
+
+def wrong_ad(x, p, y_ad):
+    x_ad, p_ad = logistic_ad(x, p, y_ad)
+    return x_ad + 0.01 * y_ad[1], p_ad
+
+
+@pytest.mark.parametrize("r", [2.0, np.linspace(1, 2, 9)], ids=["uniform", "field"])
+def test_a_users_model_is_proved(r):
+    errors = check_model(StencilModel(logistic, logistic_tl, logistic_ad, sites=9, reach=1, parameters={"r": r}))
+    assert max(errors.tendency, errors.tendency_tl, errors.dot_test) < 1e-14
+    assert errors.taylor_slopes == pytest.approx((1, 2), abs=0.01)
+
+
+def test_faults_in_a_users_model_show():
+    wrong_tangent = check_model(StencilModel(logistic, wrong_tl, logistic_ad, sites=9, reach=1, parameters={"r": 2.0}))
+    assert wrong_tangent.tendency_tl > 1e-3 and wrong_tangent.dot_test > 1e-6
+    assert wrong_tangent.taylor_slopes[1] < 1.5
+    wrong_adjoint = check_model(StencilModel(logistic, logistic_tl, wrong_ad, sites=9, reach=1, parameters={"r": 2.0}))
+    assert wrong_adjoint.dot_test > 1e-6 and wrong_adjoint.tendency_tl < 1e-14
+
+
+def test_our_own_model():
+    errors = check_model(Lorenz96(11, 8.0))
+    assert max(errors.tendency, errors.tendency_tl, errors.dot_test) < 1e-14
+
+
+HALF = 0.5
+
+
+def difference(x, right, left):
+    return HALF * (x[right] - x[left])
+
+
+def make_advection(speed):
+    """A model whose functions use a helper, a constant of the module and a variable of the enclosing function."""
+
+    def gradient(x):
+        return difference(x, 1, -1)
+
+    def at_site(x, p):
+        return -speed * gradient(x)
+
+    def at_site_tl(x, p, x_tl, p_tl):
+        return -speed * gradient(x_tl)
+
+    def at_site_ad(x, p, y_ad):
+        return speed * gradient(y_ad), ()
+
+    return StencilModel(at_site, at_site_tl, at_site_ad, sites=8, reach=1)
+
+
+def test_helpers_constants_and_closures_of_a_users_model():
+    slow, fast = make_advection(1.0), make_advection(3.0)
+    x = RNG.standard_normal(8)
+    np.testing.assert_allclose(slow.tendency(x), (np.roll(x, 1) - np.roll(x, -1)) / 2)
+    np.testing.assert_allclose(fast.tendency(x), 3 * slow.tendency(x))
+    assert check_model(fast).dot_test < 1e-14

@@ -1,0 +1,178 @@
+"""4D-Var: its cost has the gradient it claims, and it finds the truth."""
+
+import numpy as np
+import pytest
+
+from l96kit import FourDVar, Lorenz96, Propagator
+from l96kit.checks import taylor_test
+from l96kit.observations import SiteObservations, interpolate, observe
+from l96kit.propagators import BlowUpError
+from l96kit.twin import cycled_fourdvar, spun_up
+
+SITES = 12
+PROPAGATOR = Propagator(Lorenz96(SITES, 8.0), dt=0.0125)
+
+
+def correlated(sites=SITES):
+    distance = np.minimum(np.arange(sites), sites - np.arange(sites))
+    return 2.0 * np.exp(-distance[np.subtract.outer(np.arange(sites), np.arange(sites)) % sites] / 2.0)
+
+
+def twin(rng, windows=(2,), steps=20, number=4, sigma=1.0):
+    start = PROPAGATOR.forecast(rng.standard_normal((*windows, SITES)), 400)
+    truth = PROPAGATOR.trajectory(start, steps - 1)
+    return start, observe(truth, number, sigma, rng)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 8, 24, 72])
+@pytest.mark.parametrize("cov", [None, np.full(SITES, 0.5), correlated()], ids=["no B", "diagonal B", "full B"])
+def test_the_cost_has_the_gradient_it_claims(steps, cov):
+    rng = np.random.default_rng(steps)
+    start, observations = twin(rng, steps=steps + 1)
+    method = FourDVar(PROPAGATOR, cov)
+    background = start + rng.standard_normal(start.shape)
+    x = start + 0.5 * rng.standard_normal(start.shape)
+    _, gradient = method.cost(x, observations, background)
+    slopes = taylor_test(
+        lambda z: method.cost(z, observations, background)[0],
+        lambda h: (gradient * h).sum(axis=-1),
+        x,
+        rng=rng,
+    )
+    assert slopes == pytest.approx((1, 2), abs=0.05)
+
+
+def test_the_cost_is_the_formula():
+    rng = np.random.default_rng(1)
+    start, observations = twin(rng, windows=(), steps=5, sigma=0.7)
+    cov, background = correlated(), start + rng.standard_normal(SITES)
+    y = PROPAGATOR.trajectory(start, 4)
+    expected = 0.5 * sum(
+        ((y[t, observations.sites[t]] - observations.values[t]) ** 2).sum() / 0.7**2 for t in range(5)
+    ) + 0.5 * (start - background) @ np.linalg.solve(cov, start - background)
+    assert FourDVar(PROPAGATOR, cov).cost(start, observations, background)[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_site_observed_twice_counts_twice():
+    rng = np.random.default_rng(2)
+    y = rng.standard_normal((1, SITES))
+    observations = SiteObservations(np.array([[3, 3]]), np.array([[1.0, 2.0]]), 0.5)
+    J, y_ad = observations.misfit(y)
+    assert J == pytest.approx(2 * ((y[0, 3] - 1) ** 2 + (y[0, 3] - 2) ** 2))
+    assert y_ad[0, 3] == pytest.approx(4 * (2 * y[0, 3] - 3))
+    assert np.count_nonzero(y_ad) == 1
+
+
+@pytest.mark.parametrize("cov", [None, np.full(SITES, 4.0), correlated()], ids=["no B", "diagonal B", "full B"])
+def test_precise_observations_lead_to_the_truth(cov):
+    rng = np.random.default_rng(3)
+    start, observations = twin(rng, steps=30, number=SITES // 2, sigma=1e-4)
+    guess = start + 0.3 * rng.standard_normal(start.shape)
+    analysis = FourDVar(PROPAGATOR, cov, tolerance=1e-14).assimilate(observations, guess, guess)
+    assert np.abs(analysis.state - start).max() < 5e-3
+    assert (analysis.evaluations > 1).all()
+
+
+def test_a_window_does_not_depend_on_its_neighbours():
+    rng = np.random.default_rng(4)
+    start, observations = twin(rng, windows=(2, 3), steps=10)
+    guess = start + rng.standard_normal(start.shape)
+    method = FourDVar(PROPAGATOR, correlated())
+    together = method.assimilate(observations, guess, guess)
+    alone = method.assimilate(observations[1, 2], guess[1, 2], guess[1, 2])
+    np.testing.assert_array_equal(together.state[1, 2], alone.state)
+
+
+def test_without_observations_of_weight_the_background_stays():
+    rng = np.random.default_rng(5)
+    start, observations = twin(rng, windows=(), steps=4, sigma=1e8)
+    background = start + rng.standard_normal(SITES)
+    analysis = FourDVar(PROPAGATOR, correlated()).assimilate(observations, start, background)
+    np.testing.assert_allclose(analysis.state, background, atol=1e-5)
+
+
+def test_observations_at_every_second_step_are_taken_there():
+    rng = np.random.default_rng(6)
+    start = PROPAGATOR.forecast(rng.standard_normal(SITES), 400)
+    observations = observe(PROPAGATOR.trajectory(start, 8, every=2), SITES, 1e-6, rng)
+    J, gradient = FourDVar(PROPAGATOR, every=2).cost(start, observations)
+    assert J < 2 * 5 * SITES and np.isfinite(gradient).all()
+
+
+def test_the_first_guess_is_periodic_and_keeps_the_observations():
+    observations = SiteObservations(np.array([[1, 4, 9]]), np.array([[1.0, 4.0, -1.0]]))
+    guess = interpolate(observations, SITES)
+    np.testing.assert_allclose(guess[[1, 2, 3, 4]], [1, 2, 3, 4])
+    np.testing.assert_allclose(guess[[9, 10, 11, 0, 1]], [-1, -0.5, 0, 0.5, 1])
+
+
+def test_observed_sites_differ_and_are_drawn_anew():
+    rng = np.random.default_rng(7)
+    observations = observe(np.zeros((50, 2, SITES)), 4, 1.0, rng)
+    assert all(len(set(sites)) == 4 for sites in observations.sites.reshape(-1, 4))
+    assert len({tuple(sites) for sites in observations.sites.reshape(-1, 4)}) > 40
+
+
+def test_the_analysis_is_better_than_the_observations_allow_alone():
+    rng = np.random.default_rng(8)
+    start = spun_up(PROPAGATOR, 2, 10, rng)
+    result = cycled_fourdvar(FourDVar(PROPAGATOR), start, 40, 6, number=4, rng=rng, leads=(0, 8))
+    assert result.analysis_rmse[3:].mean() < 0.9
+    assert result.forecast_rmse.shape == (2, 6, 2)
+    assert np.isfinite(result.observed).sum(axis=(1, 3)).tolist() == [[160, 160]] * 6
+    np.testing.assert_array_equal(result.truth[1], PROPAGATOR.trajectory(start, 40)[40])
+
+
+def test_a_first_guess_that_blows_up_is_reported():
+    rng = np.random.default_rng(9)
+    start, observations = twin(rng, windows=(), steps=60)
+    with pytest.raises(BlowUpError, match="member 0 at step"):
+        FourDVar(PROPAGATOR).assimilate(observations, 1e5 * start)
+
+
+BAD_OBSERVATIONS = {
+    "index out of range": (ValueError, r"expected indices 0\.\.11, found 12", dict(sites=[[12]], values=[[0.0]])),
+    "negative index": (ValueError, r"expected indices 0\.\.11, found -1", dict(sites=[[-1]], values=[[0.0]])),
+    "sites not integer": (TypeError, "expected integers, found float64", dict(sites=[[1.0]], values=[[0.0]])),
+    "values not finite": (ValueError, "expected finite numbers", dict(sites=[[1]], values=[[np.nan]])),
+    "values integer": (TypeError, "expected float32 or float64", dict(sites=[[1]], values=[[1]])),
+    "numbers differ": (ValueError, "like values", dict(sites=[[1, 2]], values=[[0.0]])),
+    "no error": (ValueError, "expected positive finite", dict(sites=[[1]], values=[[0.0]], sigma=0.0)),
+}
+
+
+@pytest.mark.parametrize("error, message, arguments", BAD_OBSERVATIONS.values(), ids=BAD_OBSERVATIONS)
+def test_bad_observations(error, message, arguments):
+    with pytest.raises(error, match=message):
+        observations = SiteObservations(**{**arguments, "values": np.array(arguments["values"])})
+        FourDVar(PROPAGATOR).cost(np.zeros(SITES), observations)
+
+
+BAD_COVARIANCES = {
+    "shape": (ValueError, "expected shape", np.ones(SITES + 1)),
+    "negative variance": (ValueError, "positive definite", -np.ones(SITES)),
+    "not symmetric": (ValueError, "symmetric", np.eye(SITES) + np.eye(SITES, k=1)),
+    "not positive definite": (ValueError, "smallest eigenvalue -1", np.ones((SITES, SITES)) - np.eye(SITES)),
+    "not finite": (ValueError, "expected finite", np.full(SITES, np.inf)),
+    "integer": (TypeError, "float32 or float64", np.ones(SITES, int)),
+}
+
+
+@pytest.mark.parametrize("error, message, cov", BAD_COVARIANCES.values(), ids=BAD_COVARIANCES)
+def test_bad_covariances(error, message, cov):
+    with pytest.raises(error, match=message):
+        FourDVar(PROPAGATOR, cov)
+
+
+def test_a_background_term_needs_a_background():
+    rng = np.random.default_rng(10)
+    start, observations = twin(rng, windows=(), steps=3)
+    with pytest.raises(ValueError, match="background: expected a state"):
+        FourDVar(PROPAGATOR, np.ones(SITES)).assimilate(observations, start)
+
+
+def test_one_first_guess_for_each_window():
+    rng = np.random.default_rng(11)
+    start, observations = twin(rng, windows=(3,), steps=3)
+    with pytest.raises(ValueError, match=r"first_guess: expected shape \(3, 12\)"):
+        FourDVar(PROPAGATOR).assimilate(observations, start[0])
