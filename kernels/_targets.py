@@ -12,6 +12,7 @@ import sys
 import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from types import CellType, FunctionType, SimpleNamespace
 
@@ -180,23 +181,27 @@ def is_compiled(kernel):
     return bool(getattr(cache, "_cache_path", None)) and any(Path(cache._cache_path).glob("*.nbc"))
 
 
-def aligned(length, dtype):
-    """An uninitialised vector that begins on a cache line."""
-    room = np.empty(length * np.dtype(dtype).itemsize + ALIGNMENT, np.uint8)
+def workspace(layout, size, dtype):
+    """The groups of tile arrays that a body works in: of at least `size` numbers, each beginning on a cache line."""
+    itemsize = np.dtype(dtype).itemsize
+    lines = -(-size * itemsize // ALIGNMENT)
+    lines += lines % 64 == 0  # arrays a multiple of 4096 bytes apart would share their place in the cache
+    room = np.empty((sum(layout) * lines + 1) * ALIGNMENT, np.uint8)
     start = -room.ctypes.data % ALIGNMENT
-    return room[start : start + length * np.dtype(dtype).itemsize].view(dtype)
+    used = room[start : start + sum(layout) * lines * ALIGNMENT]
+    arrays = iter(used.view(dtype).reshape(-1, lines * ALIGNMENT // itemsize))
+    return tuple(tuple(islice(arrays, count)) for count in layout)
 
 
 def run_cpu(kernel, layout, data, tiles, size, dtype, threads, effort):
     """Run a kernel over all tiles, shared among threads; the result does not depend on their number.
 
-    `layout` counts the tile arrays of each group that the body works in, `size` is the length of one of them, `tape`
-    the vector in which an adjoint keeps the steps of one piece of the trajectory; `effort` is in site-steps.
+    `layout` counts the tile arrays of each group that the body works in, `size` is the length of one of them; `effort`
+    is in site-steps.
     """
 
     def part(first, last):
-        work = tuple(tuple(aligned(size, dtype) for _ in range(count)) for count in layout)
-        kernel(first, last, data, work)
+        kernel(first, last, data, workspace(layout, size, dtype))
 
     parts = max(1, min(threads, tiles, int(effort // WORTH_A_THREAD)))
     bounds = [tiles * i // parts for i in range(parts + 1)]

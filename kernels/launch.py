@@ -1,5 +1,7 @@
 """From arrays to a finished kernel: choose the tile, build and compile once, run over all tiles on CPU or CUDA."""
 
+from collections import deque
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -8,7 +10,10 @@ from l96kit.kernels import _targets
 from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.kernels.trajectory import bodies
 
+SPARE_BYTES = 64 * 2**20  # of tape that are kept for the next adjoint
 LONG_RING = 2048  # sites; beyond, a tile of several members no longer fits the second-level cache
+
+_spare = deque(maxlen=4)
 
 
 def lanes_for(members, sites, dtype):
@@ -18,11 +23,29 @@ def lanes_for(members, sites, dtype):
     return _targets.ALIGNMENT // np.dtype(dtype).itemsize
 
 
+@contextmanager
 def tape(members, sites, steps, dtype, device="cpu"):
-    """Room (tile, step, site and lane) for the states that an adjoint is linearised about; may be of no steps."""
+    """Room (tile, step, site and lane) for the states that an adjoint is linearised about, lent while the context lasts.
+
+    Room that was used before is lent again: fresh memory costs as much as the adjoint itself, page by page.
+    """
     lanes = lanes_for(members, sites, dtype)
     shape = (-(-members // lanes), steps, sites * lanes)
-    return empty(shape, dtype, device)
+    if device != "cpu":
+        yield empty(shape, dtype, device)
+        return
+    wanted = steps * tape_bytes(members, sites, dtype)
+    try:
+        room = _spare.pop()
+    except IndexError:
+        room = np.empty(0, np.uint8)
+    if room.size < wanted:
+        room = np.empty(wanted, np.uint8)
+    try:
+        yield room[:wanted].view(dtype).reshape(shape)
+    finally:
+        if room.size <= SPARE_BYTES:
+            _spare.append(room)
 
 
 def tape_bytes(members, sites, dtype):

@@ -48,6 +48,14 @@ def state(x, sites, name="x", dtype=None):
     return finite(x, name)
 
 
+def last_axis(x, name):
+    """How many sites an ensemble (..., site) has."""
+    x = floating(x, name)
+    if len(x.shape) == 0:
+        raise ValueError(f"{name}: expected shape (..., site), found a single number; pass an array of one state or more")
+    return x.shape[-1]
+
+
 def members(x):
     """The array with its leading axes flattened: (member, site), C-contiguous."""
     if on_device(x):

@@ -207,18 +207,19 @@ class Propagator:
 
         def reverse(state, first, last):
             y = np.empty((last - first + 1, *start.shape), x.dtype)
-            tape = kernels.tape(*start.shape, (last - first) * every, x.dtype)
-            self._run(state, p, y, every, False, first * every, tape)
-            begin = 0 if first == 0 else 1  # the first state of a segment is the last of the one before
-            t = np.arange(first + begin, last + 1) * every
-            J, forcing = cost(y.reshape(len(y), *x.shape)[begin:], t)
-            total.append(J)
-            y_ad = np.zeros_like(y)
-            y_ad[begin:] = self._forcing(forcing, (len(t), *x.shape), x.dtype)
-            y_ad[-1] += x_ad
-            x_ad[...] = 0
-            data = (p, float(self.dt), every, tape, y_ad, x_ad, p_ad)
-            self._launch("trajectory_ad", data, 2, len(start), (last - first) * every)
+            with kernels.tape(*start.shape, (last - first) * every, x.dtype) as tape:
+                self._run(state, p, y, every, False, first * every, tape)
+                begin = 0 if first == 0 else 1  # the first state of a segment is the last of the one before
+                t = np.arange(first + begin, last + 1) * every
+                J, forcing = cost(y.reshape(len(y), *x.shape)[begin:], t)
+                total.append(J)
+                y_ad = self._forcing(forcing, (len(t), *x.shape), x.dtype).reshape(len(t), *start.shape)
+                if (first, last) != (0, intervals):
+                    y_ad = np.concatenate([np.zeros_like(y[:begin]), y_ad])
+                    y_ad[-1] += x_ad
+                    x_ad[...] = 0
+                data = (p, float(self.dt), every, tape, y_ad, x_ad, p_ad)
+                self._launch("trajectory_ad", data, 2, len(start), (last - first) * every)
 
         reverse_in_segments(start, intervals, segment, checkpoints, advance, reverse)
         return sum(total[1:], total[0]), x_ad.reshape(x.shape), self.model.parameter_gradients(p_ad, x.shape)
@@ -283,7 +284,7 @@ class Propagator:
         y_ad = np.asarray(y_ad)
         if y_ad.shape != shape:
             raise ValueError(f"cost: expected it to return (J, y_ad) with y_ad {shape} like y, found {y_ad.shape}; return dJ/dy")
-        return y_ad.astype(dtype, copy=False)
+        return np.ascontiguousarray(y_ad, dtype)
 
     def _launch(self, op, data, outputs, ensemble, steps):
         kernels.launch(op, self.model.kernel, self.scheme, data, outputs, ensemble, steps, self.device, self.threads)
@@ -292,7 +293,7 @@ class Propagator:
         """Fill y (time, member, site) from x (member, site), in pieces; a blow-up is reported with its step."""
         intervals, size = len(y) - 1, x.shape[0] * x.shape[1]
         inner = every if tape is not None else max(1, min(every, PIECE // size))
-        no_tape = kernels.tape(*x.shape, 0, x.dtype, self.device)
+        no_tape = kernels.empty((1, 0, 1), x.dtype, self.device)
         if intervals == 0:
             y[0] = x
             return
@@ -329,7 +330,7 @@ class Propagator:
         state, step = y[bad - 1], (bad - 1) * every
         one = np.empty((2, *state.shape), state.dtype)
         for step in range(step + 1, bad * every + 1):
-            self._step_on(state, p, 1, one, kernels.tape(*state.shape, 0, state.dtype))
+            self._step_on(state, p, 1, one, kernels.empty((1, 0, 1), state.dtype, self.device))
             state = one[1].copy()
             if not np.isfinite(state).all():
                 member = int(np.argmin(np.isfinite(state).all(axis=-1)))
