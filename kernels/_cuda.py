@@ -100,7 +100,7 @@ def fits_shared_memory(layout, size, dtype):
 
 def run(compiled, layout, data, outputs, tiles, size, dtype, shared):
     """Launch on the current device; host arrays go there and those that are written come back, device arrays stay."""
-    on_device = tuple(cuda.to_device(a) if isinstance(a, np.ndarray) else as_device(a) for a in data)
+    on_device = tuple(cuda.to_device(a) if isinstance(a, np.ndarray) else a for a in data)
     room = sum(layout) * size
     scratch = cuda.device_array((1, 1) if shared else (tiles, room), dtype)
     compiled[tiles, THREADS, 0, room * np.dtype(dtype).itemsize if shared else 0](size, on_device, scratch)
@@ -109,10 +109,9 @@ def run(compiled, layout, data, outputs, tiles, size, dtype, shared):
             device.copy_to_host(host)
 
 
-def as_device(value):
-    """Numba's view of any array with `__cuda_array_interface__`, without a copy; numbers pass through."""
-    foreign = hasattr(value, "__cuda_array_interface__") and not cuda.is_cuda_array(value)
-    return cuda.as_cuda_array(value) if foreign else value
+def as_device(x):
+    """Numba's view of an array with `__cuda_array_interface__`, without a copy."""
+    return x if hasattr(x, "__cuda_ndarray__") else cuda.as_cuda_array(x)
 
 
 def is_available():

@@ -2,7 +2,7 @@
 
 from collections import deque
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -11,23 +11,24 @@ from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.kernels.trajectory import bodies
 
 SPARE_BYTES = 64 * 2**20  # of tape that are kept for the next adjoint
-LONG_RING = 2048  # sites; beyond, a tile of several members no longer fits the second-level cache
+LONG_RING = 2048  # sites; beyond, the arrays of a full tile leave the second-level cache
 
 _spare = deque(maxlen=4)
 
 
 def lanes_for(members, sites, dtype):
-    """Members in a tile: as many as fill a vector; one alone if there is but one, or if the ring is long."""
-    if members == 1 or sites > LONG_RING:
+    """Members in a tile: as many as fill a vector, half as many if the ring is long, one if there is but one."""
+    if members == 1:
         return 1
-    return _targets.ALIGNMENT // np.dtype(dtype).itemsize
+    lanes = _targets.ALIGNMENT // np.dtype(dtype).itemsize
+    return lanes // 2 if sites > LONG_RING else lanes
 
 
 @contextmanager
 def tape(members, sites, steps, dtype, device="cpu"):
     """Room (tile, step, site and lane) for the states that an adjoint is linearised about, lent while the context lasts.
 
-    Room that was used before is lent again: fresh memory costs as much as the adjoint itself, page by page.
+    Used room is lent again: fresh memory costs as much as the adjoint itself, page by page.
     """
     lanes = lanes_for(members, sites, dtype)
     shape = (-(-members // lanes), steps, sites * lanes)
@@ -85,19 +86,19 @@ def is_compiled(op, model, scheme, members, sites, uniform, dtype):
     return _targets.is_compiled(kernel)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
     built = bodies(model, SCHEMES[scheme], _targets.cpu_team, lanes, uniform)[op]
     name = f"{model.NAME}-{op}-{scheme}-{lanes}-{'uniform' if uniform else 'field'}-{dtype.name}"
     return _targets.compile_cpu(built.body, name), built.layout
 
 
-@lru_cache(maxsize=None)
+@cache
 def _layout(op, model, scheme, lanes, uniform):
     return bodies(model, SCHEMES[scheme], _cuda().team, lanes, uniform)[op].layout
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cuda_kernel(op, model, scheme, lanes, uniform, dtype, shared):
     built = bodies(model, SCHEMES[scheme], _cuda().team, lanes, uniform)[op]
     return _cuda().compile_cuda(built.body, built.layout, dtype, shared), built.layout
@@ -108,13 +109,18 @@ def empty(shape, dtype, device):
     return np.empty(shape, dtype) if device == "cpu" else _cuda().cuda.device_array(shape, dtype)
 
 
+def as_device(x):
+    """Any array on the device as one of Numba's, without a copy."""
+    return _cuda().as_device(x)
+
+
 def require_cuda():
     """Refuse at once what could not run later."""
     try:
         available = _cuda().is_available()
     except ImportError as problem:
         raise RuntimeError(
-            f"device: expected CUDA, found no package for it ({problem}); pip install 'l96kit[cuda]' or take device='cpu'"
+            f"device: expected CUDA, found no package for it ({problem}); install l96kit[cuda] or take device='cpu'"
         ) from None
     if not available:
         raise RuntimeError("device: expected an NVIDIA GPU with its driver, found none; take device='cpu'")

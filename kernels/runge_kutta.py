@@ -12,8 +12,6 @@ the exact derivative of the code (the transposed equations under the forward sch
 from types import SimpleNamespace
 from typing import NamedTuple
 
-import numpy as np
-
 from l96kit.kernels._targets import inline, part, site_function
 from l96kit.kernels.tile import U, chain, halo, parameter_windows, window
 
@@ -243,9 +241,7 @@ def one_step(model, tableau, team, lanes, uniform):
     look = window(model.REACH, lanes)
     parameters = parameter_windows(model.REACH, lanes, len(model.PARAMETERS), uniform)
     fill = halo(team, model.REACH, lanes)
-    tendency, tendency_tl, tendency_ad = (
-        map(site_function, (model.tendency, model.tendency_tl, model.tendency_ad))
-    )
+    tendency, tendency_tl, tendency_ad = map(site_function, (model.tendency, model.tendency_tl, model.tendency_ad))
 
     forward, adjoint = forward_sweep(tableau), adjoint_sweep(tableau)
 

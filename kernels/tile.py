@@ -15,7 +15,7 @@ U = np.uintp
 
 
 def chain(make, count, start):
-    """Compose start, make(start, 0), make(.., 1), ... at compile time: a loop that is unrolled before it is compiled."""
+    """Compose start, make(start, 0), make(.., 1), ...: a loop that is unrolled before it is compiled."""
     for index in range(count):
         start = make(start, index)
     return start

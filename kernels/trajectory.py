@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 from l96kit.kernels._targets import inline, site_function
 from l96kit.kernels.runge_kutta import add_to_all, one_step
-from l96kit.kernels.tile import U, halo, parameter_windows, tuple_of, transfer, window
+from l96kit.kernels.tile import U, halo, parameter_windows, transfer, window
 
 
 def bodies(model, tableau, team, lanes, uniform):
@@ -25,8 +25,8 @@ def bodies(model, tableau, team, lanes, uniform):
     fill = halo(team, model.REACH, lanes)
     look = window(model.REACH, lanes)
     parameters = parameter_windows(model.REACH, lanes, count, uniform)
-    tendency_at, tendency_tl_at, tendency_ad_at = (
-        map(site_function, (model.tendency, model.tendency_tl, model.tendency_ad))
+    tendency_at, tendency_tl_at, tendency_ad_at = map(
+        site_function, (model.tendency, model.tendency_tl, model.tendency_ad)
     )
     add_to = add_to_all(count)
 
@@ -91,7 +91,7 @@ def bodies(model, tableau, team, lanes, uniform):
     @inline
     def tendency_tl(tile, data, work):
         x, p, x_tl, p_tl, y_tl = data
-        (state, result, edge), at = work[0], work[3]
+        (state, _result, edge), at = work[0], work[3]
         (tangent, result_tl), at_tl = work[4], work[7]
         start, n = U(tile) * size, length(x)
         load(x, state, start)
@@ -108,7 +108,7 @@ def bodies(model, tableau, team, lanes, uniform):
     @inline
     def tendency_ad(tile, data, work):
         x, p, y_ad, x_ad, p_ad = data
-        (state, result, edge), at = work[0], work[3]
+        (state, _result, edge), at = work[0], work[3]
         (adjoint, result_ad), at_ad = work[4], work[7]
         start, n = U(tile) * size, length(x)
         load(x, state, start)
@@ -126,7 +126,7 @@ def bodies(model, tableau, team, lanes, uniform):
 
     @inline
     def trajectory(tile, data, work):
-        """y[t] is the state after t * every steps from x = y[0]; if there is room on the tape, so is each step's start."""
+        """y[t] is the state after t * every steps from x = y[0]; what the tape has room for is put there, too."""
         x, p, dt, every, y, tape = data
         state, edge, at = work[0][0], work[0][2], work[3]
         start, n = U(tile) * size, length(x)

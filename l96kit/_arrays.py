@@ -1,6 +1,7 @@
 """The border: what comes in is checked and brought into the form of the kernels, what goes out into the user's."""
 
 import operator
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,9 +13,33 @@ def on_device(x):
     return hasattr(x, "__cuda_array_interface__")
 
 
+def on_host(x, name):
+    """x, unless it lies on a GPU."""
+    if on_device(x):
+        raise TypeError(
+            f"{name}: expected an array in main memory, found one on a GPU; take Propagator(..., device='cuda'), or "
+            "copy it back first"
+        )
+    return x
+
+
+def array(x, name):
+    """x as a NumPy array. Masks are refused, since they would be lost."""
+    if np.ma.is_masked(x):
+        raise ValueError(
+            f"{name}: expected a number everywhere, found masked ones; fill them first, for example {name}.filled(0.0)"
+        )
+    try:
+        return np.asarray(x)
+    except ValueError as problem:
+        raise ValueError(
+            f"{name}: expected an array, found something of no regular shape ({problem}); give all rows one length"
+        ) from None
+
+
 def floating(x, name):
     """x as an array in single or double precision; anything else is refused, never converted behind the user's back."""
-    x = x if on_device(x) else np.asarray(x)
+    x = x if on_device(x) else array(x, name)
     if np.dtype(x.dtype) not in PRECISIONS:
         raise TypeError(
             f"{name}: expected float32 or float64, found {x.dtype}; convert it first, for example {name}.astype(float)"
@@ -25,8 +50,9 @@ def floating(x, name):
 def finite(x, name):
     if not on_device(x) and not np.isfinite(x).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        place = f" at index {where}" if where else ""
         raise ValueError(
-            f"{name}: expected finite numbers, found {x[where]} at index {where}; mend or mask the data first"
+            f"{name}: expected finite numbers, found {x[where]}{place}; mend the data or leave that part out"
         )
     return x
 
@@ -36,14 +62,15 @@ def state(x, sites, name="x", dtype=None):
     x = floating(x, name)
     if len(x.shape) == 0 or x.shape[-1] != sites:
         raise ValueError(
-            f"{name}: expected shape (..., {sites}), one number for each site in the last axis, found {tuple(x.shape)}; "
-            f"build the model with the size of your data or transpose the array"
+            f"{name}: expected shape (..., {sites}), one number for each site in the last axis, found "
+            f"{tuple(x.shape)}; build the model with the size of your data or transpose the array"
         )
     if 0 in x.shape:
         raise ValueError(f"{name}: expected at least one member, found shape {tuple(x.shape)}; the ensemble is empty")
     if dtype is not None and x.dtype != dtype:
         raise TypeError(
-            f"{name}: expected {np.dtype(dtype)} as the other arrays, found {x.dtype}; use {name}.astype('{np.dtype(dtype)}')"
+            f"{name}: expected {np.dtype(dtype)} as the other arrays, found {x.dtype}; use "
+            f"{name}.astype('{np.dtype(dtype)}')"
         )
     return finite(x, name)
 
@@ -52,22 +79,30 @@ def last_axis(x, name):
     """How many sites an ensemble (..., site) has."""
     x = floating(x, name)
     if len(x.shape) == 0:
-        raise ValueError(f"{name}: expected shape (..., site), found a single number; pass an array of one state or more")
+        raise ValueError(
+            f"{name}: expected shape (..., site), found a single number; pass an array of one state or more"
+        )
     return x.shape[-1]
+
+
+def plain(x, dtype=None):
+    """x as kernels are compiled for: contiguous, aligned and writeable; a read-only one would be compiled for anew."""
+    x = np.asarray(x, dtype)
+    return x if x.flags.carray else np.array(x, order="C")
 
 
 def members(x):
     """The array with its leading axes flattened: (member, site), C-contiguous."""
     if on_device(x):
         return x if len(x.shape) == 2 else x.reshape(-1, x.shape[-1])
-    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    return plain(x).reshape(-1, x.shape[-1])
 
 
 def times(y):
     """A trajectory with its leading axes flattened: (time, member, site), C-contiguous."""
     if on_device(y):
         return y if len(y.shape) == 3 else y.reshape(y.shape[0], -1, y.shape[-1])
-    return np.ascontiguousarray(y).reshape(y.shape[0], -1, y.shape[-1])
+    return plain(y).reshape(y.shape[0], -1, y.shape[-1])
 
 
 def output(out, shape, dtype, name="out"):
@@ -76,7 +111,9 @@ def output(out, shape, dtype, name="out"):
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray) or out.shape != tuple(shape) or out.dtype != dtype:
         found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise ValueError(f"{name}: expected a NumPy array {np.dtype(dtype)} {tuple(shape)}, found {found}; allocate one like it")
+        raise ValueError(
+            f"{name}: expected a NumPy array {np.dtype(dtype)} {tuple(shape)}, found {found}; allocate one like it"
+        )
     if not out.flags.writeable:
         raise ValueError(f"{name}: expected a writeable array, found a read-only one; pass a copy")
     return out
@@ -84,13 +121,12 @@ def output(out, shape, dtype, name="out"):
 
 def positive(value, name, unit=""):
     """A positive finite number."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number, found {value!r}; pass a float{unit}") from None
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected a number, found {value!r}; pass a float{unit}")
     if not np.isfinite(number) or number <= 0:
         raise ValueError(f"{name}: expected a positive finite number{unit}, found {value!r}; choose {name} > 0")
-    return number
+    return float(number)
 
 
 def count(value, name, least=1):
@@ -106,7 +142,14 @@ def count(value, name, least=1):
 
 def one_of(value, choices, name):
     if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, found {value!r}; choose one of them")
+        names = ", ".join(map(repr, choices))
+        raise ValueError(f"{name}: expected one of {names}, found {value!r}; choose one of them")
+    return value
+
+
+def mapping(value, name):
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name}: expected a dict of name -> value, found {type(value).__name__}; pass a dict")
     return value
 
 
@@ -127,7 +170,7 @@ def parameter_fields(values, names, shape, dtype, uniform=None):
 
 
 def parameter(value, name, shape):
-    value = np.asarray(value)
+    value = array(value, name)
     if value.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected real numbers, found {value.dtype}; pass a float or an array of floats")
     try:
@@ -136,10 +179,16 @@ def parameter(value, name, shape):
         fits = False
     if not fits:
         raise ValueError(
-            f"{name}: expected a number or a shape that broadcasts to the ensemble {tuple(shape)}, found {value.shape}; "
-            f"pass one value, one a site {shape[-1:]} or one a member and site"
+            f"{name}: expected a number or a shape that broadcasts to the ensemble {tuple(shape)}, found "
+            f"{value.shape}; pass one value, one a site {shape[-1:]} or one a member and site"
         )
     return finite(value, name)
+
+
+def parameter_alone(value, name, sites):
+    """Check a parameter before there is an ensemble: every leading axis is taken for one of the ensemble's."""
+    leading = array(value, name).shape[:-1]
+    return parameter(value, name, (*leading, sites))
 
 
 def is_uniform(values):

@@ -4,7 +4,8 @@ The functions take plain callables of NumPy arrays and return numbers; what is g
 usual bounds are 1e-13 for the dot test in float64 and 1e-5 in float32, and slopes within 0.1 of 1 and 2.
 """
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def dot_test(tl: Callable, ad: Callable, x: Any, y: Any = None, rng=None, tolera
     error = abs(left - right) / scale if scale > 0 else abs(left - right)
     if tolerance is not None and not error <= tolerance:
         raise AssertionError(
-            f"dot test: expected <Lu, v> = <u, L'v> to {tolerance:g}, found {left!r} and {right!r} (error {error:.2g}); "
+            f"dot test: expected <Lu, v> = <u, L'v> to {tolerance:g}, found {left!r} and {right!r}, {error:.2g} apart; "
             "one of tangent and adjoint is wrong"
         )
     return error

@@ -8,7 +8,8 @@ from l96kit import __version__
 
 def parser():
     top = argparse.ArgumentParser(
-        prog="l96kit", description="Lorenz-96-class models with hand-written tangents and adjoints, and what they are for."
+        prog="l96kit",
+        description="Lorenz-96-class models with hand-written tangents and adjoints, and what they are for.",
     )
     top.add_argument("--version", action="version", version=f"l96kit {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -25,9 +26,13 @@ def parser():
     )
     demo.add_argument("--seed", type=int, default=0, help="of all random numbers")
     demo.add_argument("--out", default="l96kit-demo", help="folder for the results, made if need be")
-    demo.add_argument("--windows", type=int, nargs="+", default=[8, 24, 40, 56, 72], help="lengths of 4D-Var windows, in steps")
+    demo.add_argument(
+        "--windows", type=int, nargs="+", default=[8, 24, 40, 56, 72], help="lengths of 4D-Var windows, in steps"
+    )
     demo.add_argument("--truths", type=int, default=5, help="independent twin experiments for each window")
-    demo.add_argument("--cycles", type=int, default=8, help="successive windows in each; the first three are not scored")
+    demo.add_argument(
+        "--cycles", type=int, default=8, help="successive windows in each; the first three are not scored"
+    )
     return top
 
 

@@ -36,7 +36,9 @@ def run(out, seed, windows, truths, cycles):
     results = {}
     for window in windows:
         start = twin.spun_up(fast, truths, 50, rng)
-        results[window] = twin.cycled_fourdvar(FourDVar(fast), start, window, cycles, leads=(0, LEAD), rng=rng, progress=True)
+        results[window] = twin.cycled_fourdvar(
+            FourDVar(fast), start, window, cycles, leads=(0, LEAD), rng=rng, progress=True
+        )
     scores = _scores(results)
     _print_scores(scores, windows, fast.dt, truths, cycles)
 
@@ -44,7 +46,9 @@ def run(out, seed, windows, truths, cycles):
     attributes = {"model": "Lorenz-96", "K": 40, "F": 8.0, "dt": fast.dt, "scheme": "rk4", "seed": seed}
     _write(out, windows, scores, growth, example, attributes)
     _draw(out, windows, scores, growth, example, slow, fast)
-    print(f"\n{time.perf_counter() - started:.0f} s. Results: {out / 'demo.h5'} (xarray opens it) and figures beside it:")
+    print(
+        f"\n{time.perf_counter() - started:.0f} s. Results: {out / 'demo.h5'} (xarray opens it) and figures beside it:"
+    )
     for figure in sorted(out.glob("*.png")):
         print(f"  {figure}")
 
@@ -101,7 +105,9 @@ def _growth(propagator, rng):
     print(f"  Kaplan-Yorke dimension       {spectrum.dimension:.1f} (about 27)")
     starts = propagator.trajectory(spectrum.state, 6400, every=100)[1:]
     steps = 100
-    norms = np.array([[np.linalg.norm(g) for g in predictability.sensitivity(propagator, s, steps, 19)] for s in starts])
+    norms = np.array(
+        [[np.linalg.norm(g) for g in predictability.sensitivity(propagator, s, steps, 19)] for s in starts]
+    )
     times = np.arange(steps + 1) * propagator.dt
     norms = norms[:, ::-1].T  # row t: the gradient of a target t steps later
     late = times >= 1.5

@@ -4,10 +4,12 @@ A model knows its tendency dx/dt and its derivatives; `l96kit.Propagator` steps 
 """
 
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
+from numbers import Real
 from types import SimpleNamespace
-from typing import Any, Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +41,9 @@ class Model:
         (..., site), per time unit
         """
         x, p = self._checked(x)
+        out = _arrays.output(out, x.shape, x.dtype)
         y = np.empty_like(_arrays.members(x))
         self._launch("tendency", (_arrays.members(x), p, y), 1)
-        out = _arrays.output(out, x.shape, x.dtype)
         out[...] = y.reshape(x.shape)
         return out
 
@@ -57,7 +59,10 @@ class Model:
         return y_tl.reshape(x.shape)
 
     def tendency_ad(self, x, y_ad):
-        """The transpose of `tendency_tl`: y_ad (..., site) to (x_ad (..., site), dict of name -> array like the parameter)."""
+        """The transpose of `tendency_tl`: y_ad (..., site) to x_ad (..., site) and a dict of name -> gradient.
+
+        A gradient is shaped as the parameter.
+        """
         x, y_ad = self._pair(x, y_ad, "y_ad")
         p = self.parameter_array(x.shape, x.dtype)
         x_ad, p_ad = np.zeros_like(_arrays.members(x)), self.zero_gradients(x)
@@ -66,7 +71,7 @@ class Model:
 
     def jacobian(self, x):
         """The matrix d(dx_i/dt)/dx_j of one state x (site,): (site, site), per time unit."""
-        x = _arrays.state(x, self.sites)
+        x = self._state(x)
         if x.ndim != 1:
             raise ValueError(f"x: expected one state ({self.sites},), found {x.shape}; call once for each member")
         return self.tendency_tl(x, np.eye(self.sites, dtype=x.dtype)).T
@@ -80,7 +85,7 @@ class Model:
     def parameter_pair(self, parameters_tl, shape, dtype):
         """The parameters and their changes, both in the same form."""
         changes = dict.fromkeys(self.parameters, 0.0)
-        for name, change in (parameters_tl or {}).items():
+        for name, change in _arrays.mapping({} if parameters_tl is None else parameters_tl, "parameters_tl").items():
             _arrays.one_of(name, list(self.parameters), "parameters_tl")
             changes[name] = change
         uniform = _arrays.is_uniform([*self.parameters.values(), *changes.values()])
@@ -101,13 +106,16 @@ class Model:
 
     # --- in between ------------------------------------------------------------------------------------------------
 
+    def _state(self, x):
+        return _arrays.state(_arrays.on_host(x, "x"), self.sites)
+
     def _checked(self, x):
-        x = _arrays.state(x, self.sites)
+        x = self._state(x)
         return x, self.parameter_array(x.shape, x.dtype)
 
     def _pair(self, x, other, name):
-        x = _arrays.state(x, self.sites)
-        other = _arrays.state(other, self.sites, name, x.dtype)
+        x = self._state(x)
+        other = _arrays.state(_arrays.on_host(other, name), self.sites, name, x.dtype)
         return _broadcast(x, other, name)
 
     def _launch(self, op, data, outputs):
@@ -116,12 +124,13 @@ class Model:
 
 def _broadcast(x, other, name):
     try:
-        return np.broadcast_arrays(x, other)
+        shape = np.broadcast_shapes(x.shape, other.shape)
     except ValueError:
         raise ValueError(
             f"{name}: expected a shape that broadcasts against x {x.shape}, found {other.shape}; "
             "give both the same leading axes"
         ) from None
+    return tuple(a if a.shape == shape else np.broadcast_to(a, shape) for a in (x, other))
 
 
 @dataclass(frozen=True)
@@ -147,8 +156,7 @@ class Lorenz96(Model):
 
     def __post_init__(self):
         _arrays.count(self.K, "K", SMALLEST_RING)
-        F = np.asarray(self.F)
-        _arrays.parameter(self.F, "F", F.shape if F.ndim > 1 else (self.K,))
+        _arrays.parameter_alone(self.F, "F", self.K)
 
     @property
     def sites(self) -> int:
@@ -208,9 +216,44 @@ class StencilModel(Model):
                 )
         _arrays.count(self.reach, "reach")
         _arrays.count(self.sites, "sites", max(SMALLEST_RING, self.reach))
-        for name, value in self.parameters.items():
-            value = np.asarray(value)
-            _arrays.parameter(value, name, value.shape if value.ndim > 1 else (self.sites,))
+        for name, value in _arrays.mapping(self.parameters, "parameters").items():
+            _arrays.parameter_alone(value, name, self.sites)
+        self._try_functions()
+
+    def _try_functions(self):
+        """Call the functions once, with numbers, so that a mistake is named here and not in the compiler's words."""
+        x = _Window(np.linspace(0.3, 0.7, 2 * self.reach + 1))
+        p, count = (x,) * len(self.parameters), len(self.parameters)
+        results = {
+            "at_site": self._try("at_site", x, p),
+            "at_site_tl": self._try("at_site_tl", x, p, x, p),
+            "at_site_ad": self._try("at_site_ad", x, p, x),
+        }
+        for which, result in results.items():
+            if result is _UNKNOWN:
+                continue
+            if which == "at_site_ad":
+                expected = f"a number and a tuple of {count}, one for each parameter"
+                pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)
+                fits = pair and len(result[1]) == count and all(map(_is_number, (result[0], *result[1])))
+            else:
+                expected, fits = "one number", _is_number(result)
+            if not fits:
+                raise TypeError(f"{which}: expected it to return {expected}, found {result!r}; mend what it returns")
+
+    def _try(self, which, *arguments):
+        try:
+            return getattr(self, which)(*arguments)
+        except (IndexError, ValueError) as problem:
+            if isinstance(problem, IndexError) or "unpack" in str(problem):
+                raise ValueError(
+                    f"{which}: expected it to look at most reach = {self.reach} sites away and at "
+                    f"{len(self.parameters)} parameters, found {problem}; raise `reach`, mend the index or name the "
+                    "parameters"
+                ) from None
+            return _UNKNOWN
+        except ArithmeticError:
+            return _UNKNOWN
 
     @cached_property
     def kernel(self):
@@ -224,13 +267,29 @@ _SITE_FUNCTIONS = {
 }
 
 
+class _Window(tuple):
+    """Numbers round a site, as the compiled functions see them, that tell when one looks beyond."""
+
+    def __getitem__(self, index):
+        if abs(index) > len(self) // 2:
+            raise IndexError(f"x[{index}]")
+        return super().__getitem__(index)
+
+
+_UNKNOWN = object()  # a result that was not obtained: the trial numbers may be outside of what a model is made for
+
+
+def _is_number(value):
+    return isinstance(value, Real)
+
+
 class _SiteKernel(SimpleNamespace):
     """What a module such as `kernels.lorenz96` holds."""
 
     __hash__ = object.__hash__
 
 
-@lru_cache(maxsize=None)
+@cache
 def _kernel(tendency, tendency_tl, tendency_ad, reach, parameters):
     """The kernel of a user's functions, the same for every model that is made of them."""
     digest = _targets.fingerprint(tendency, tendency_tl, tendency_ad)

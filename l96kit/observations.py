@@ -39,7 +39,9 @@ class SiteObservations:
             )
         sigma = np.asarray(self.sigma, float)
         if not (np.isfinite(sigma).all() and (sigma > 0).all()):
-            raise ValueError(f"sigma: expected positive finite numbers, found {self.sigma!r}; it is a standard deviation")
+            raise ValueError(
+                f"sigma: expected positive finite numbers, found {self.sigma!r}; it is a standard deviation"
+            )
         middle = (slice(None), *(None,) * (values.ndim - sites.ndim), slice(None))
         object.__setattr__(self, "sites", np.broadcast_to(sites[middle], values.shape))
         object.__setattr__(self, "values", values)

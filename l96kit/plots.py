@@ -34,7 +34,7 @@ def hovmoller(field, dt, ax=None, title=None, limit=None, diverging=False):
 
 
 def hovmollers(fields, dt, figure=None):
-    """Several fields of a twin side by side: dict of title -> (time, site). One called "error" gets its own colours."""
+    """Several fields of a twin side by side: dict of title -> (time, site). "error" gets its own range."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(3.4 * len(fields), 4), layout="constrained") if figure is None else figure
@@ -62,7 +62,7 @@ def rmse_against_window(windows, scores, dt, ax=None):
 
 
 def sensitivity(gradients, dt, site, ax=None):
-    """The adjoint run back from one site at the last time: gradients (time, site), as `l96kit.sensitivity` gives them."""
+    """The adjoint run back from one site at the last time: gradients (time, site) of `l96kit.sensitivity`."""
     ax = hovmoller(gradients, dt, ax, f"sensitivity of site {site} at the last time", diverging=True)
     ax.plot(site, len(gradients) * dt - dt / 2, "k*", markersize=9)
     return ax

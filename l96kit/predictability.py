@@ -49,7 +49,9 @@ def lyapunov_spectrum(
     x = propagator._one_state(x)
     count = propagator.model.sites if count is None else _arrays.count(count, "count")
     if count > propagator.model.sites:
-        raise ValueError(f"count: expected at most {propagator.model.sites}, the number of sites, found {count}; lower it")
+        raise ValueError(
+            f"count: expected at most {propagator.model.sites}, the number of sites, found {count}; lower it"
+        )
     rounds = propagator._intervals(steps, every)
     before = propagator._intervals(spin_up - spin_up % every, every)
     rng = np.random.default_rng(0) if rng is None else rng

@@ -21,8 +21,8 @@ class BlowUpError(ArithmeticError):
     """A run left the finite numbers.
 
     step : the first step after which a value is not finite
-    member : index of the (first) member in the leading axes of the ensemble
-    trajectory : what was computed before, (time, ..., site)
+    member : the first such member: its index, or a tuple of indices if the ensemble has several axes
+    trajectory : what was computed before, (time, ..., site); with `gradient`, of the part that it was working on
     """
 
     def __init__(self, step, member, trajectory, dt):
@@ -48,7 +48,8 @@ class Propagator:
 
     Arrays are (..., site): every leading axis is an ensemble. The precision of the output is that of the input. With
     device="cuda", NumPy arrays are sent and fetched; device arrays (CuPy, PyTorch, Numba: anything with
-    `__cuda_array_interface__`, shape (member, site)) stay there and so does the result.
+    `__cuda_array_interface__`, shape (member, site)) stay there in `step`, `forecast` and `trajectory`, whose result is
+    then an array of Numba's on the device.
 
     Source: Hairer, Norsett & Wanner (1993), chapter II.1; the adjoint is that of the discrete scheme.
     """
@@ -81,12 +82,14 @@ class Propagator:
 
     def forecast(self, x, steps, out=None, progress=False):
         """The state `steps` steps later: x (..., site) to (..., site); nothing in between is kept."""
-        steps = _arrays.count(steps, "steps")
-        y = self.trajectory(x, steps, every=steps, progress=progress)
-        if _arrays.on_device(y):
-            return y[1]
-        out = _arrays.output(out, y.shape[1:], y.dtype)
-        out[...] = y[1]
+        x, steps = self._ensemble(x), _arrays.count(steps, "steps", 0)
+        if not _arrays.on_device(x):
+            out = _arrays.output(out, x.shape, x.dtype)
+        y = self.trajectory(x, steps, every=max(steps, 1), progress=progress)
+        last = y[len(y) - 1]
+        if _arrays.on_device(x):
+            return last
+        out[...] = last
         return out
 
     def trajectory(self, x, steps, every=1, out=None, progress=False):
@@ -108,15 +111,16 @@ class Propagator:
         BlowUpError
             with step, member, and the trajectory up to there
         """
-        x = self._state(x)
-        intervals = self._intervals(steps, every)
+        x = self._ensemble(x)
+        intervals, every = self._intervals(steps, every), int(every)
         if _arrays.on_device(x):
             y = kernels.empty((intervals + 1, *x.shape), x.dtype, self.device)
         else:
             y = _arrays.output(out, (intervals + 1, *x.shape), x.dtype)
+            x = x.copy() if np.may_share_memory(x, y) else x  # kernels are told that their arrays are distinct
         whole = times(y)
         contiguous = np.shares_memory(whole, y) if isinstance(y, np.ndarray) else True
-        self._run(members(x), self._parameters(x), whole, every, progress)
+        self._run(members(x), self._parameters(x), whole, every, progress, x.shape)
         if not contiguous:
             y[...] = whole.reshape(y.shape)
         return y
@@ -130,16 +134,21 @@ class Propagator:
         Returns (time, ..., site), linear in (x_tl, parameters_tl).
         """
         x = self._state(x)
-        x_tl = _arrays.state(x_tl, self.model.sites, "x_tl", x.dtype)
-        intervals = self._intervals(steps, every)
-        shape = _broadcast(x, x_tl, "x_tl")[1].shape
-        if x.size > self.model.sites:
-            x, _ = _broadcast(x, x_tl, "x_tl")  # one state alone serves all members as it is
-        x_tl = np.broadcast_to(x_tl, shape)
+        x_tl = self._state(x_tl, "x_tl", x.dtype)
+        intervals, every = self._intervals(steps, every), int(every)
+        x_wide, x_tl = _broadcast(x, x_tl, "x_tl")
+        x = x if x.size == self.model.sites else x_wide  # one state alone serves all members as it is
+        shape = x_tl.shape
         p, p_tl = self.model.parameter_pair(parameters_tl, shape, x.dtype)
         y_tl = np.empty((intervals + 1, *shape), x.dtype)
         data = (members(x), p, members(x_tl), p_tl, float(self.dt), every, times(y_tl))
-        self._launch("trajectory_tl", data, 1, len(members(x_tl)), steps)
+        self._launch("trajectory_tl", data, 1, len(members(x_tl)), intervals * every)
+        if not np.isfinite(y_tl[-1]).all():
+            self.trajectory(x, steps, every)  # if it is the run itself that blew up, then this says where
+            raise OverflowError(
+                f"x_tl: expected a tangent within the range of {x.dtype}, found it beyond after {steps} steps for "
+                f"member {_first_bad(y_tl[-1], shape)}; take fewer steps and rescale it in between"
+            )
         return y_tl
 
     def step_tl(self, x, x_tl, parameters_tl=None):
@@ -155,7 +164,8 @@ class Propagator:
         to each stored state. Returns x_ad (..., site) and a dict of name -> gradient, shaped as the parameter.
         """
         x = self._state(x)
-        y_ad = _arrays.state(y_ad, self.model.sites, "y_ad", x.dtype)
+        y_ad = self._state(y_ad, "y_ad", x.dtype)
+        every = _arrays.count(every, "every")
         if y_ad.shape[1:] != x.shape:
             raise ValueError(
                 f"y_ad: expected shape (time, {', '.join(map(str, x.shape))}), found {y_ad.shape}; "
@@ -165,7 +175,7 @@ class Propagator:
 
     def step_ad(self, x, y_ad):
         """The transpose of `step_tl`: y_ad (..., site) to (x_ad, dict of parameter gradients)."""
-        y_ad = _arrays.state(y_ad, self.model.sites, "y_ad")
+        y_ad = self._state(y_ad, "y_ad")
         return self.trajectory_ad(x, np.stack([np.zeros_like(y_ad), y_ad]))
 
     def gradient(self, x, cost, steps, every=1, checkpoints=None):
@@ -190,7 +200,7 @@ class Propagator:
         Source: Griewank & Walther (2000), algorithm 799, for the schedule of checkpoints.
         """
         x = self._state(x)
-        intervals = self._intervals(steps, every)
+        intervals, every = self._intervals(steps, every), int(every)
         start, p = members(x), self._parameters(x)
         per_interval = every * kernels.tape_bytes(*start.shape, x.dtype)
         segment = max(1, TAPE_BYTES // per_interval)
@@ -202,18 +212,18 @@ class Propagator:
 
         def advance(state, first, last):
             y = np.empty((2, *start.shape), x.dtype)
-            self._run(state, p, y, (last - first) * every, False, first * every)
+            self._run(state, p, y, (last - first) * every, False, x.shape, first * every)
             return y[1]
 
         def reverse(state, first, last):
             y = np.empty((last - first + 1, *start.shape), x.dtype)
             with kernels.tape(*start.shape, (last - first) * every, x.dtype) as tape:
-                self._run(state, p, y, every, False, first * every, tape)
+                self._run(state, p, y, every, False, x.shape, first * every, tape)
                 begin = 0 if first == 0 else 1  # the first state of a segment is the last of the one before
                 t = np.arange(first + begin, last + 1) * every
-                J, forcing = cost(y.reshape(len(y), *x.shape)[begin:], t)
+                J, forcing = self._cost(cost, y.reshape(len(y), *x.shape)[begin:], t)
                 total.append(J)
-                y_ad = self._forcing(forcing, (len(t), *x.shape), x.dtype).reshape(len(t), *start.shape)
+                y_ad = forcing.reshape(len(t), *start.shape)
                 if (first, last) != (0, intervals):
                     y_ad = np.concatenate([np.zeros_like(y[:begin]), y_ad])
                     y_ad[-1] += x_ad
@@ -222,6 +232,11 @@ class Propagator:
                 self._launch("trajectory_ad", data, 2, len(start), (last - first) * every)
 
         reverse_in_segments(start, intervals, segment, checkpoints, advance, reverse)
+        if not np.isfinite(x_ad).all():
+            raise OverflowError(
+                f"gradient: expected finite numbers, found none for member {_first_bad(x_ad, x.shape)}; either y_ad "
+                f"is not finite or the adjoint left the range of {x.dtype} on its {steps} steps back: take fewer steps"
+            )
         return sum(total[1:], total[0]), x_ad.reshape(x.shape), self.model.parameter_gradients(p_ad, x.shape)
 
     # --- matrices --------------------------------------------------------------------------------------------------
@@ -233,7 +248,7 @@ class Propagator:
         return self.trajectory_tl(x, identity, steps, _arrays.count(steps, "steps"))[1].T
 
     def linear_operator(self, x, steps=1):
-        """The same as a `scipy.sparse.linalg.LinearOperator` (site, site): products with tangent and adjoint, no matrix."""
+        """The same as a `scipy.sparse.linalg.LinearOperator` (site, site): products with tangent and adjoint alone."""
         from scipy.sparse.linalg import LinearOperator
 
         x, steps = self._one_state(x), _arrays.count(steps, "steps")
@@ -258,8 +273,14 @@ class Propagator:
 
     # --- in between ------------------------------------------------------------------------------------------------
 
-    def _state(self, x):
-        return _arrays.state(x, self.model.sites)
+    def _state(self, x, name="x", dtype=None):
+        return _arrays.state(_arrays.on_host(x, name), self.model.sites, name, dtype)
+
+    def _ensemble(self, x):
+        """The same, but x may lie on the GPU that this propagator runs on; then it comes as an array of Numba's."""
+        if self.device == "cuda" and _arrays.on_device(x):
+            return _arrays.state(kernels.as_device(x), self.model.sites)
+        return self._state(x)
 
     def _one_state(self, x):
         x = self._state(x)
@@ -274,23 +295,33 @@ class Propagator:
     def _intervals(steps, every):
         steps, every = _arrays.count(steps, "steps", 0), _arrays.count(every, "every")
         if steps % every:
+            below = steps - steps % every
             raise ValueError(
-                f"steps: expected a multiple of every = {every}, found {steps}; take {steps - steps % every} or {steps - steps % every + every}"
+                f"steps: expected a multiple of every = {every}, found {steps}; take {below} or {below + every}"
             )
         return steps // every
 
     @staticmethod
-    def _forcing(y_ad, shape, dtype):
-        y_ad = np.asarray(y_ad)
-        if y_ad.shape != shape:
-            raise ValueError(f"cost: expected it to return (J, y_ad) with y_ad {shape} like y, found {y_ad.shape}; return dJ/dy")
-        return np.ascontiguousarray(y_ad, dtype)
+    def _cost(cost, y, t):
+        """What the user's function returns, checked, with y_ad in the precision of y."""
+        found = cost(y, t)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise TypeError(f"cost: expected it to return a pair (J, y_ad), found {type(found).__name__}; return both")
+        J, y_ad = found[0], np.asarray(found[1])
+        if y_ad.shape != y.shape:
+            raise ValueError(f"cost: expected y_ad of shape {y.shape} like y, found {y_ad.shape}; return dJ/dy")
+        if y_ad.dtype.kind not in "fiu":
+            raise TypeError(f"cost: expected y_ad of real numbers, found {y_ad.dtype}; return dJ/dy")
+        return J, _arrays.plain(y_ad, y.dtype)
 
     def _launch(self, op, data, outputs, ensemble, steps):
         kernels.launch(op, self.model.kernel, self.scheme, data, outputs, ensemble, steps, self.device, self.threads)
 
-    def _run(self, x, p, y, every, progress, first_step=0, tape=None):
-        """Fill y (time, member, site) from x (member, site), in pieces; a blow-up is reported with its step."""
+    def _run(self, x, p, y, every, progress, shape, first_step=0, tape=None):
+        """Fill y (time, member, site) from x (member, site), in pieces; a blow-up is reported with its step.
+
+        `shape` is that of the user's ensemble, and `first_step` the step at x, for that report.
+        """
         intervals, size = len(y) - 1, x.shape[0] * x.shape[1]
         inner = every if tape is not None else max(1, min(every, PIECE // size))
         no_tape = kernels.empty((1, 0, 1), x.dtype, self.device)
@@ -314,7 +345,7 @@ class Propagator:
                         bar.update(min(inner, every - begin))
                     y[done + 1] = state
                 if not _arrays.on_device(y) and not np.isfinite(y[done + more]).all():
-                    self._report(p, y, done, done + more, every, first_step)
+                    self._report(p, y[: done + more + 1], every, shape, first_step)
                 done += more
                 if inner == every:
                     bar.update(more * every)
@@ -323,16 +354,22 @@ class Propagator:
         data = (x, p, float(self.dt), every, y, tape)
         self._launch("trajectory", data, 2, len(x), (len(y) - 1) * every)
 
-    def _report(self, p, y, done, last, every, first_step):
-        """Find the first bad step: the first stored time that is not finite, then every step before it once more."""
-        bad = next(t for t in range(done, last + 1) if not np.isfinite(y[t]).all())
-        member = int(np.argmin(np.isfinite(y[bad]).all(axis=-1)))
-        state, step = y[bad - 1], (bad - 1) * every
-        one = np.empty((2, *state.shape), state.dtype)
-        for step in range(step + 1, bad * every + 1):
-            self._step_on(state, p, 1, one, kernels.empty((1, 0, 1), state.dtype, self.device))
-            state = one[1].copy()
-            if not np.isfinite(state).all():
-                member = int(np.argmin(np.isfinite(state).all(axis=-1)))
-                break
-        raise BlowUpError(first_step + step, member, y[:bad], self.dt)
+    def _report(self, p, y, every, shape, first_step):
+        """Find the first bad step: the first stored time that is not finite, then by halves, as nothing heals later."""
+        bad = next(t for t in range(len(y)) if not np.isfinite(y[t]).all())
+        good, state, step, broken = (bad - 1) * every, y[bad - 1], bad * every, y[bad]
+        while step - good > 1:
+            middle = (good + step) // 2
+            pair = np.empty((2, *state.shape), state.dtype)
+            self._step_on(state, p, middle - good, pair, kernels.empty((1, 0, 1), state.dtype, self.device))
+            if np.isfinite(pair[1]).all():
+                good, state = middle, pair[1]
+            else:
+                step, broken = middle, pair[1]
+        raise BlowUpError(first_step + step, _first_bad(broken, shape), y[:bad].reshape(bad, *shape), self.dt)
+
+
+def _first_bad(state, shape):
+    """The first member that is not finite in an ensemble of `shape`: its index, or indices if it has several axes."""
+    index = np.unravel_index(np.argmin(np.isfinite(state).reshape(-1, shape[-1]).all(axis=-1)), shape[:-1] or (1,))
+    return int(index[0]) if len(index) == 1 else tuple(map(int, index))

@@ -91,7 +91,9 @@ class FourDVar:
                 f"window, found {first_guess.shape}; give each window its own"
             )
         if background is not None:
-            background = np.broadcast_to(_arrays.state(background, first_guess.shape[-1], "background"), first_guess.shape)
+            background = np.broadcast_to(
+                _arrays.state(background, first_guess.shape[-1], "background"), first_guess.shape
+            )
         state = np.empty_like(first_guess)
         cost, converged = np.empty(shape), np.empty(shape, bool)
         iterations, evaluations = np.empty(shape, int), np.empty(shape, int)
@@ -136,7 +138,12 @@ class FourDVar:
             return float(J) + 0.5 * v @ v, _multiply_transposed(root, x_ad) + v
 
         start = first_guess if root is None else _solve(root, first_guess - background)
-        options = {"maxiter": self.iterations, "maxfun": 10 * self.iterations, "ftol": self.tolerance, "gtol": self.tolerance}
+        options = {
+            "maxiter": self.iterations,
+            "maxfun": 10 * self.iterations,
+            "ftol": self.tolerance,
+            "gtol": self.tolerance,
+        }
         found = minimize(to_minimise, start.astype(float), jac=True, method="L-BFGS-B", options=options)
         if not np.isfinite(found.x).all():  # SciPy lost its way, and does not say so
             found.update(x=start, fun=to_minimise(start)[0], success=False)
@@ -166,7 +173,9 @@ def _square_root(cov, sites):
         )
     if cov.ndim == 1:
         if not (cov > 0).all():
-            raise ValueError(f"background_cov: expected positive variances, found {cov.min():g}; it must be positive definite")
+            raise ValueError(
+                f"background_cov: expected positive variances, found {cov.min():g}; it must be positive definite"
+            )
         return np.sqrt(cov)
     if not np.allclose(cov, cov.T, rtol=1e-6, atol=0):
         raise ValueError("background_cov: expected a symmetric matrix, found one that is not; take (B + B.T) / 2")
@@ -191,7 +200,11 @@ def _multiply_transposed(root, x):
 def _solve(root, x):
     from scipy.linalg import solve_triangular
 
-    return x / root if root.ndim == 1 else solve_triangular(root, np.moveaxis(x, -1, 0).reshape(len(root), -1), lower=True).T.reshape(x.shape)
+    return (
+        x / root
+        if root.ndim == 1
+        else solve_triangular(root, np.moveaxis(x, -1, 0).reshape(len(root), -1), lower=True).T.reshape(x.shape)
+    )
 
 
 def _solve_transposed(root, v):

@@ -1,4 +1,4 @@
-"""Derivatives of any reference forward by the complex step (Squire & Trapp 1998): exact to rounding, with no algebra."""
+"""Derivatives of any reference forward by the complex step (Squire & Trapp 1998): exact to rounding."""
 
 import numpy as np
 
@@ -27,6 +27,4 @@ def jacobians(function, inputs):
 
 def adjoint(function, inputs, y_ad):
     """The transposed derivative applied to y_ad, one array for each input: the sum over outputs, by plain products."""
-    return [
-        (matrix.T @ np.ravel(y_ad)).reshape(np.shape(x)) for matrix, x in zip(jacobians(function, inputs), inputs)
-    ]
+    return [(matrix.T @ np.ravel(y_ad)).reshape(np.shape(x)) for matrix, x in zip(jacobians(function, inputs), inputs)]

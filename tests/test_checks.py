@@ -50,7 +50,9 @@ def test_taylor_slope_of_a_linear_function_has_no_second_remainder():
 
 def test_complex_step():
     x, h = RNG.standard_normal((2, 6))
-    np.testing.assert_allclose(complex_step(lambda z: np.exp(z) * np.sin(z), x, h), np.exp(x) * (np.sin(x) + np.cos(x)) * h)
+    np.testing.assert_allclose(
+        complex_step(lambda z: np.exp(z) * np.sin(z), x, h), np.exp(x) * (np.sin(x) + np.cos(x)) * h
+    )
     np.testing.assert_allclose(complex_step(lambda a, b: a * b, (x, 2.0), (h, 0.5)), 2 * h + 0.5 * x)
 
 

@@ -58,7 +58,7 @@ def test_a_site_observed_twice_counts_twice():
     y = rng.standard_normal((1, SITES))
     observations = SiteObservations(np.array([[3, 3]]), np.array([[1.0, 2.0]]), 0.5)
     J, y_ad = observations.misfit(y)
-    assert J == pytest.approx(2 * ((y[0, 3] - 1) ** 2 + (y[0, 3] - 2) ** 2))
+    assert pytest.approx(2 * ((y[0, 3] - 1) ** 2 + (y[0, 3] - 2) ** 2)) == J
     assert y_ad[0, 3] == pytest.approx(4 * (2 * y[0, 3] - 3))
     assert np.count_nonzero(y_ad) == 1
 
@@ -131,13 +131,13 @@ def test_a_first_guess_that_blows_up_is_reported():
 
 
 BAD_OBSERVATIONS = {
-    "index out of range": (ValueError, r"expected indices 0\.\.11, found 12", dict(sites=[[12]], values=[[0.0]])),
-    "negative index": (ValueError, r"expected indices 0\.\.11, found -1", dict(sites=[[-1]], values=[[0.0]])),
-    "sites not integer": (TypeError, "expected integers, found float64", dict(sites=[[1.0]], values=[[0.0]])),
-    "values not finite": (ValueError, "expected finite numbers", dict(sites=[[1]], values=[[np.nan]])),
-    "values integer": (TypeError, "expected float32 or float64", dict(sites=[[1]], values=[[1]])),
-    "numbers differ": (ValueError, "like values", dict(sites=[[1, 2]], values=[[0.0]])),
-    "no error": (ValueError, "expected positive finite", dict(sites=[[1]], values=[[0.0]], sigma=0.0)),
+    "index out of range": (ValueError, r"expected indices 0\.\.11, found 12", {"sites": [[12]], "values": [[0.0]]}),
+    "negative index": (ValueError, r"expected indices 0\.\.11, found -1", {"sites": [[-1]], "values": [[0.0]]}),
+    "sites not integer": (TypeError, "expected integers, found float64", {"sites": [[1.0]], "values": [[0.0]]}),
+    "values not finite": (ValueError, "expected finite numbers", {"sites": [[1]], "values": [[np.nan]]}),
+    "values integer": (TypeError, "expected float32 or float64", {"sites": [[1]], "values": [[1]]}),
+    "numbers differ": (ValueError, "like values", {"sites": [[1, 2]], "values": [[0.0]]}),
+    "no error": (ValueError, "expected positive finite", {"sites": [[1]], "values": [[0.0]], "sigma": 0.0}),
 }
 
 

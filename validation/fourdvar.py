@@ -30,7 +30,9 @@ def score(windows, truths, length, seed, progress=True):
         start = twin.spun_up(propagator, truths, 50, rng)
         first = int(np.ceil(SPIN_UP / (window * propagator.dt)))
         cycles = first + round(length / (window * propagator.dt))
-        found = twin.cycled_fourdvar(FourDVar(propagator), start, window, cycles, leads=(0, LEAD), rng=rng, progress=progress)
+        found = twin.cycled_fourdvar(
+            FourDVar(propagator), start, window, cycles, leads=(0, LEAD), rng=rng, progress=progress
+        )
         row = {"window": window, "cycles": cycles - first, "evaluations": float(found.evaluations[first:].mean())}
         series = {
             "background": found.background_rmse,
@@ -51,7 +53,9 @@ def table(rows, truths):
     lines = [
         f"RMSE, mean +- standard deviation over {truths} truths (the median is over all windows).",
         "",
-        "| window (steps) | time units | " + " | ".join(names) + " | median analysis | windows a truth | gradients a window |",
+        "| window (steps) | time units | "
+        + " | ".join(names)
+        + " | median analysis | windows a truth | gradients a window |",
         "|" + "--:|" * (len(names) + 5),
     ]
     for row in rows:
@@ -64,7 +68,9 @@ def table(rows, truths):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--windows", type=int, nargs="+", default=WINDOWS, help="lengths in steps")
     parser.add_argument("--truths", type=int, default=8, help="independent truths for each window")
     parser.add_argument("--length", type=float, default=30.0, help="scored time units of each truth")

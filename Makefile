@@ -1,0 +1,35 @@
+# Each target makes .venv by itself, with what it needs and no more, and again when setup.cfg has changed.
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.PHONY: demo test lint validate bench clean
+.NOTPARALLEL:
+
+demo: .venv/installed
+	.venv/bin/l96kit demo
+
+test: .venv/installed-test
+	$(PY) -m pytest -n auto
+
+# All options stand here, since ruff cannot read setup.cfg.
+lint: .venv/installed-test
+	.venv/bin/ruff check --isolated --target-version py310 --line-length 120 \
+	    --select B,C4,E,F,I,NPY,PIE,SIM,UP,W --ignore B905 --config 'lint.isort.known-first-party = ["l96kit"]' .
+
+validate: .venv/installed-test
+	$(PY) -m l96kit.validation.gradients
+	$(PY) -m l96kit.validation.mutation
+
+bench: .venv/installed-peers
+	$(PY) -m l96kit.validation.speed --peers jax
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
+
+# One stamp for each set of extras. A second set is added to the first; a broken environment is made anew.
+.venv/installed-test: EXTRAS = [test]
+.venv/installed-peers: EXTRAS = [peers]
+.venv/installed .venv/installed-test .venv/installed-peers: setup.cfg pyproject.toml
+	$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.$(EXTRAS)'
+	touch $@

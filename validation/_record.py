@@ -1,0 +1,66 @@
+"""Where a stored result comes from: the same record beside each of them."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numba
+import numpy as np
+
+import l96kit
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+
+def provenance():
+    """What is needed to judge or repeat a result: dict of date (UTC), machine, versions, commit and command."""
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform(terse=True)},
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "numba": numba.__version__,
+            "l96kit": l96kit.__version__,
+        },
+        "commit": _commit(),
+        "command": " ".join(["python", *_arguments()]),
+    }
+
+
+def _cpu():
+    """The model name as Linux gives it, else as Python does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _commit():
+    """The commit of the checkout that this file lies in, marked where files differ from it; None outside of one."""
+    if not (HERE.parent / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=HERE,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _arguments():
+    """The command line after `python`, with the module's name in place of its path."""
+    module = getattr(sys.modules.get("__main__"), "__spec__", None)
+    first = ["-m", module.name] if module else [Path(sys.argv[0]).name]
+    return [*first, *sys.argv[1:]]

@@ -1,0 +1,484 @@
+"""How fast the kernels are against JAX and plain NumPy, and how their cost grows: `python -m l96kit.validation.speed`.
+
+Everything is measured in one run on one machine. Each figure is a ratio taken round by round, with both sides timed
+one right after the other, so that what slows the machine down slows both; given are the median and the quartiles over
+the rounds. Compilation is outside of the rounds and stands below the table. What a peer computes is compared with what
+we do. JAX comes twice: written as its users do, which is what the bars are meant for, and tuned by hand for XLA. The
+exit status says only whether the measurement ran: whether a bar was met is in the table.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import l96kit
+from l96kit import Lorenz96, Propagator
+from l96kit._progress import progress_bar
+from l96kit.reference import lorenz96 as reference
+from l96kit.reference import runge_kutta
+from l96kit.validation._record import RESULTS, provenance
+
+K, F, DT = 40, 8.0, 0.05
+ONE_SAMPLE = 0.04  # seconds that a timed sample should last: quicker calls are repeated
+AGREEMENT = 1e-10  # relative difference to a peer, after a run so short that chaos has not grown it
+
+
+class Task(NamedTuple):
+    """What is timed on both sides: `kind` of operator, sizes, and how many times faster we mean to be than JAX."""
+
+    label: str
+    kind: str
+    members: int
+    steps: int
+    bar: float
+
+
+TASKS = (
+    Task("ensemble forward", "forward", 64, 2000, 12),
+    Task("gradient of a scalar at the end", "gradient", 64, 200, 30),
+    Task("tangent", "tangent", 64, 200, 10),
+    Task("single trajectory", "forward", 1, 5000, 5),
+)
+SCALING_WORK = 16384 * K * 64  # site-steps of each size
+THREADS_BAR, MEMBERS_BAR, SITES_BAR, START_BAR = 1.7, 1.5, 2.0, 1.5  # the last in seconds, the others ratios
+
+
+def ensemble(members, sites=K):
+    """States near the attractor (member, site), or one state alone (site,)."""
+    x = F + np.random.default_rng(3).standard_normal((members, sites))
+    x = Propagator(Lorenz96(sites, F), DT).forecast(x, 200)
+    return x if members > 1 else x[0]
+
+
+# --- the contestants: for each kind of operator a function of no arguments that does the work once ------------------
+
+
+class Ours:
+    name = "l96kit"
+
+    def __init__(self, threads=1):
+        self.propagator = Propagator(Lorenz96(K, F), DT, threads=threads)
+
+    def prepare(self, kind, x, steps):
+        propagator, direction = self.propagator, np.ones_like(x)
+
+        def cost(y, t):
+            y_ad = np.zeros_like(y)
+            y_ad[-1] = y[-1]
+            return 0.5 * (y[-1] ** 2).sum(), y_ad
+
+        return {
+            "forward": lambda: propagator.forecast(x, steps),
+            "tangent": lambda: propagator.trajectory_tl(x, direction, steps, every=steps)[-1],
+            "gradient": lambda: propagator.gradient(x, cost, steps, every=steps)[1],
+        }[kind]
+
+
+class NumPy:
+    """The reference; it has no derivatives but the complex step."""
+
+    name = "NumPy"
+    kinds = ("forward",)
+
+    def prepare(self, kind, x, steps):
+        return lambda: runge_kutta.trajectory(lambda y: reference.tendency(y, F), x, DT, steps, every=steps)[-1]
+
+    again = prepare
+
+
+class Variant(NamedTuple):
+    """One way to write a kernel in JAX."""
+
+    neighbours: str  # "roll", "take" (by indices) or "halo" (slices of a longer ring)
+    sites_first: bool  # the layout (site, member)
+    unroll: int  # steps in a turn of the loop
+    remat: bool  # the adjoint computes the stages anew instead of keeping them
+
+
+class Jax:
+    """What one writes in JAX, with `jnp.roll`, in some variants; the quickest is the one that is compared."""
+
+    name = "JAX"
+    kinds = ("forward", "tangent", "gradient")
+    neighbours = ("roll",)
+    loops = ((1, False), (4, False), (1, True))  # (unroll, remat)
+
+    def __init__(self):
+        os.environ.update(JAX_ENVIRONMENT)
+        self.jax = import_module("jax")
+        self.chosen = {}  # (kind, shape): the variant
+        self.record = {}
+
+    def variants(self, kind, x):
+        for neighbours, sites_first, (unroll, remat) in product(self.neighbours, (False, True), self.loops):
+            if (x.ndim == 2 or not sites_first) and (kind == "gradient" or not remat):
+                yield Variant(neighbours, sites_first, unroll, remat)
+
+    def stage(self, y):
+        """What the tendency is computed of."""
+        return y
+
+    def build(self, kind, x, steps, variant):
+        jax, jnp = self.jax, self.jax.numpy
+        axis = 0 if variant.sites_first else x.ndim - 1
+        x = jnp.asarray(x.T if variant.sites_first else x)
+        direction = jnp.ones_like(x)
+        tendency = getattr(self, variant.neighbours)(axis)
+
+        def step(x, _):
+            k1 = tendency(x)
+            k2 = tendency(self.stage(x + DT / 2 * k1))
+            k3 = tendency(self.stage(x + DT / 2 * k2))
+            k4 = tendency(self.stage(x + DT * k3))
+            return x + DT / 6 * (k1 + 2 * k2 + 2 * k3 + k4), None
+
+        def forecast(x):
+            turn = jax.checkpoint(step) if variant.remat else step
+            return jax.lax.scan(turn, x, None, steps, unroll=variant.unroll)[0]
+
+        function = {
+            "forward": forecast,
+            "tangent": lambda x: jax.jvp(forecast, (x,), (direction,))[1],
+            "gradient": jax.grad(lambda x: 0.5 * jnp.sum(forecast(x) ** 2)),
+        }[kind]
+        compiled = jax.jit(function).lower(x).compile()
+        if variant.sites_first:
+            return lambda: np.asarray(compiled(x)).T  # a view of its result
+        return lambda: compiled(x).block_until_ready()
+
+    def roll(self, axis):
+        roll = self.jax.numpy.roll
+        return lambda x: (roll(x, -1, axis) - roll(x, 2, axis)) * roll(x, 1, axis) - x + F
+
+    def prepare(self, kind, x, steps):
+        tried = []
+        for variant in self.variants(kind, x):
+            start = time.perf_counter()
+            call = self.build(kind, x, steps, variant)
+            compiling = time.perf_counter() - start
+            tried.append((min(seconds_of(call) for _ in range(3)), compiling, variant, call))
+        tried.sort(key=lambda candidate: candidate[0])
+        self.record[f"{self.name}, {kind}, shape {x.shape}, {steps} steps"] = [
+            {**variant._asdict(), "seconds": seconds, "seconds_to_compile": compiling}
+            for seconds, compiling, variant, _ in tried
+        ]
+        _, _, self.chosen[kind, x.shape], call = tried[0]
+        return call
+
+    def again(self, kind, x, steps):
+        """The variant that `prepare` chose, for other steps."""
+        return self.build(kind, x, steps, self.chosen[kind, x.shape])
+
+
+class TunedJax(Jax):
+    """What one writes after a study of XLA, which otherwise merges the stages and computes each of them many times over:
+    barriers between the stages, and neighbours that are slices of one longer array, or are taken by their indices."""
+
+    name = "JAX, tuned"
+    neighbours = ("halo", "take")
+    loops = ((1, False), (1, True))
+
+    def stage(self, y):
+        return self.jax.lax.optimization_barrier(y)
+
+    def halo(self, axis):
+        lax = self.jax.lax
+
+        def tendency(x):
+            n = x.shape[axis]
+            ends = lax.slice_in_dim(x, n - 2, n, axis=axis), lax.slice_in_dim(x, 0, 1, axis=axis)
+            longer = lax.optimization_barrier(lax.concatenate((ends[0], x, ends[1]), axis))
+
+            def shifted(start):
+                return lax.slice_in_dim(longer, start, start + n, axis=axis)
+
+            return (shifted(3) - shifted(0)) * shifted(1) - x + F
+
+        return tendency
+
+    def take(self, axis):
+        def shifted(x, offset):
+            places = (np.arange(x.shape[axis]) + offset) % x.shape[axis]
+            return self.jax.numpy.take(x, places, axis=axis, unique_indices=True, mode="clip")
+
+        return lambda x: (shifted(x, 1) - shifted(x, -2)) * shifted(x, -1) - x + F
+
+
+JAX_ENVIRONMENT = {
+    "JAX_ENABLE_X64": "1",
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+}
+PEERS = {"jax": (Jax, TunedJax)}
+
+
+def seconds_of(call, repeats=1):
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
+def in_turn(calls, rounds, label):
+    """Seconds (call, round) of functions that are timed one right after the other, round by round."""
+    repeats = [max(1, math.ceil(ONE_SAMPLE / min(seconds_of(call) for _ in range(2)))) for call in calls]
+    with progress_bar(rounds, "rounds", label=label) as bar:
+        found = []
+        for _ in range(rounds):
+            found.append([seconds_of(call, count) for call, count in zip(calls, repeats)])
+            bar.update()
+    return np.array(found).T
+
+
+def summary(values):
+    first, median, third = np.percentile(values, [25, 50, 75])
+    return {"median": float(median), "quartiles": [float(first), float(third)], "rounds": len(values)}
+
+
+def row(label, ratio, bar, at_least=True, **more):
+    """One figure of the report: a ratio over rounds, and what we mean to reach; `bar` None stands for no aim."""
+    ratio = summary(ratio)
+    met = None if bar is None else ratio["median"] >= bar if at_least else ratio["median"] <= bar
+    return {"label": label, "ratio": ratio, "bar": bar, "at_least": at_least, "met": met, **more}
+
+
+# --- the measurements -----------------------------------------------------------------------------------------------
+
+
+def against_peers(peers, rounds):
+    """One core: for each task our time, each peer's, and their ratio."""
+    ours, rows = Ours(), []
+    for task in TASKS:
+        x, steps = ensemble(task.members), task.steps
+        prepared = [(peer.name, peer.prepare(task.kind, x, steps)) for peer in peers if task.kind in peer.kinds]
+        for peer in peers:
+            if task.kind in peer.kinds:
+                check_agreement(ours, peer, task.kind, x)
+        seconds = in_turn([ours.prepare(task.kind, x, steps), *(call for _, call in prepared)], rounds, task.label)
+        for (name, _), theirs in zip(prepared, seconds[1:]):
+            rows.append(
+                row(
+                    f"{task.label}, {task.members} x {steps} steps, against {name}",
+                    theirs / seconds[0],
+                    task.bar if name == Jax.name else None,
+                    seconds=summary(seconds[0]),
+                    peer_seconds=summary(theirs),
+                    member_steps=task.members * steps,
+                )
+            )
+    return rows
+
+
+def check_agreement(ours, peer, kind, x, steps=10):
+    mine, theirs = ours.prepare(kind, x, steps)(), np.asarray(peer.again(kind, x, steps)())
+    error = np.abs(mine - theirs).max() / np.abs(mine).max()
+    if not error <= AGREEMENT:
+        raise ArithmeticError(
+            f"{peer.name}, {kind}: expected the same numbers as ours to {AGREEMENT:g}, found a difference of "
+            f"{error:.2g}; one of the two does not compute what the other does"
+        )
+
+
+def scaling(rounds):
+    """One core: the cost per member and step, and per site and step, relative to the smallest."""
+    rows = []
+    for what, bar, sizes in (
+        ("member-step", MEMBERS_BAR, [(64, K), (1024, K), (16384, K)]),
+        ("site-step", SITES_BAR, [(64, K), (64, 10 * K), (64, 100 * K)]),
+    ):
+        calls = [forecast_of(members, sites, SCALING_WORK // (members * sites)) for members, sites in sizes]
+        seconds = in_turn(calls, rounds, f"cost per {what}")
+        for (members, sites), theirs in zip(sizes[1:], seconds[1:]):
+            label = f"cost per {what}, {members} members of K={sites} against 64 of K={K}"
+            rows.append(row(label, theirs / seconds[0], bar, False, seconds=summary(seconds[0]), larger=summary(theirs)))
+    return rows
+
+
+def forecast_of(members, sites, steps, threads=1):
+    propagator, x = Propagator(Lorenz96(sites, F), DT, threads=threads), ensemble(members, sites)
+    return lambda: propagator.forecast(x, steps)
+
+
+def two_threads(rounds):
+    one, two = in_turn([forecast_of(4096, K, 400, threads) for threads in (1, 2)], rounds, "two threads")
+    return [row("two threads against one, 4096 x 400 steps", one / two, THREADS_BAR, seconds=summary(two))]
+
+
+# --- a fresh process ------------------------------------------------------------------------------------------------
+
+FIRST_GRADIENT = {
+    "l96kit": """
+import numpy as np
+from l96kit import Lorenz96, Propagator
+
+def cost(y, t):
+    y_ad = np.zeros_like(y)
+    y_ad[-1] = y[-1]
+    return 0.5 * (y[-1] ** 2).sum(), y_ad
+
+x = 8 + np.sin(np.arange(64.0 * 40)).reshape(64, 40)
+Propagator(Lorenz96(40, 8.0), 0.05).gradient(x, cost, 200, every=200)
+""",
+    "JAX": """
+import jax, numpy as np
+from jax import numpy as jnp
+
+def tendency(x):
+    return (jnp.roll(x, -1, -1) - jnp.roll(x, 2, -1)) * jnp.roll(x, 1, -1) - x + 8.0
+
+def step(x, _):
+    k1 = tendency(x)
+    k2 = tendency(x + 0.025 * k1)
+    k3 = tendency(x + 0.025 * k2)
+    k4 = tendency(x + 0.05 * k3)
+    return x + 0.05 / 6 * (k1 + 2 * k2 + 2 * k3 + k4), None
+
+x = 8 + np.sin(np.arange(64.0 * 40)).reshape(64, 40)
+gradient = jax.jit(jax.grad(lambda x: 0.5 * jnp.sum(jax.lax.scan(step, x, None, 200)[0] ** 2)))
+gradient(x).block_until_ready()
+""",
+}
+
+
+def fresh_processes(names, rounds):
+    """Seconds of a process that imports and takes one gradient: with nothing compiled, then with its code on disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = {
+            "l96kit": {"L96KIT_CACHE_DIR": folder},
+            "JAX": {
+                **JAX_ENVIRONMENT,
+                "JAX_COMPILATION_CACHE_DIR": folder,
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            },
+        }
+        compiling = {name: seconds_of(process(name, kept[name])) for name in names}
+        seconds = in_turn([process(name, kept[name]) for name in names], rounds, "fresh processes")
+        uncached = in_turn([process("JAX", JAX_ENVIRONMENT)], rounds, "JAX afresh")[0] if "JAX" in names else None
+    ours, label = seconds[0], "import and first gradient in a fresh process"
+    rows = [row(f"{label}, code on disk, in seconds", ours, START_BAR, False, seconds_with_nothing_compiled=compiling)]
+    if uncached is not None:
+        for how, theirs, bar in (("with its cache", seconds[1], 1), ("without a cache", uncached, None)):
+            rows.append(row(f"{label}, JAX {how} over ours", theirs / ours, bar, peer_seconds=summary(theirs)))
+    return rows
+
+
+def process(name, environment):
+    paths = [str(Path(l96kit.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH")]
+    everything = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **environment}
+
+    def run():
+        subprocess.run([sys.executable, "-c", FIRST_GRADIENT[name]], env=everything, check=True)
+
+    return run
+
+
+# --- the report -----------------------------------------------------------------------------------------------------
+
+
+def available(names):
+    """The peers that were asked for and are installed; the others are named."""
+    found = []
+    for name in names:
+        if find_spec(name) is None:
+            print(f"{name}: not installed, its rows are left out; pip install 'l96kit[peers]'")
+        else:
+            found.append(name)
+    return found
+
+
+def measure(peer_names, quick):
+    """All figures as a dict for JSON."""
+    rounds = 5 if quick else 25
+    names = available(peer_names)
+    cores = cores_of_this_process()
+    pin(cores[:1])  # before JAX is imported, whose threads then share the one core
+    peers = [NumPy(), *(peer() for name in names for peer in PEERS[name])]
+    rows = against_peers(peers, rounds) + scaling(rounds)
+    pin(cores)
+    if len(cores) > 1:
+        rows += two_threads(rounds)
+    else:
+        print("two threads: only one core is available, left out")
+    rows += fresh_processes(["l96kit", *(PEERS[name][0].name for name in names)], 3 if quick else 9)
+    record = provenance()
+    record["versions"].update({name: version(name) for name in names})
+    variants = {task: tried for peer in peers if isinstance(peer, Jax) for task, tried in peer.record.items()}
+    return {"provenance": record, "quick": quick, "jax": variants, "figures": rows}
+
+
+def cores_of_this_process():
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count()))
+
+
+def pin(cores):
+    """Keep this process, and those that it starts, on the given cores, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
+def table(report):
+    machine = report["provenance"]["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in report["provenance"]["versions"].items())
+    lines = [f"{machine['cpu']}, {machine['cores']} cores; {versions}", f"K={K}, RK4, dt={DT}, float64", ""]
+    width = max(len(figure["label"]) for figure in report["figures"])
+    lines.append(f"{'':{width}}  {'median':>8}  {'quartiles':>15}  {'bar':>7}")
+    for figure in report["figures"]:
+        low, high = figure["ratio"]["quartiles"]
+        aim = "" if figure["bar"] is None else f"{'>=' if figure['at_least'] else '<='} {figure['bar']:g}"
+        verdict = {None: "", True: "met", False: "NOT met"}[figure["met"]]
+        median, spread = figure["ratio"]["median"], f"{low:.3g} - {high:.3g}"
+        lines.append(f"{figure['label']:{width}}  {median:8.3g}  {spread:>15}  {aim:>7}  {verdict}".rstrip())
+    lines.append("")
+    for figure in report["figures"]:
+        if "member_steps" in figure:
+            mine, theirs = (figure["member_steps"] / figure[key]["median"] / 1e6 for key in ("seconds", "peer_seconds"))
+            lines.append(f"{figure['label']}: {mine:.3g} million member-steps/s, peer {theirs:.3g}")
+        for name, seconds in figure.get("seconds_with_nothing_compiled", {}).items():
+            lines.append(f"import and first gradient with nothing compiled, {name}: {seconds:.2g} s")
+    for task, (best, *_) in report["jax"].items():
+        layout = "(site, member)" if best["sites_first"] else "(member, site)"
+        how = f"{best['neighbours']}, {layout}, unroll {best['unroll']}{', remat' if best['remat'] else ''}"
+        lines.append(f"{task}: {how}, compiled in {best['seconds_to_compile']:.2g} s")
+    return "\n".join(lines)
+
+
+def parser():
+    top = argparse.ArgumentParser(
+        prog="python -m l96kit.validation.speed",
+        description=__doc__.split("\n\n", 1)[1],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--peers", nargs="*", default=[], choices=list(PEERS), help="what to compare with, besides NumPy")
+    top.add_argument("--quick", action="store_true", help="few rounds: a look, not a measurement")
+    top.add_argument("--json", metavar="PATH", help="write everything that was measured to this file")
+    top.add_argument("--store", action="store_true", help=f"write it to {RESULTS.name}/speed.json of the package")
+    return top
+
+
+def main(arguments=None) -> int:
+    options = parser().parse_args(arguments)
+    report = measure(options.peers, options.quick)
+    print(table(report))
+    for path in filter(None, (options.json, options.store and RESULTS / "speed.json")):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(report, indent=1) + "\n")
+        print(f"written: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
