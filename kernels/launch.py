@@ -26,7 +26,7 @@ def lanes_for(members, sites, dtype):
 
 @contextmanager
 def tape(members, sites, steps, dtype, device="cpu"):
-    """Room (tile, step, site and lane) for the states that an adjoint is linearised about, lent while the context lasts.
+    """Room (tile, step, site and lane) for the states that an adjoint is linearised about, lent for a while.
 
     Used room is lent again: fresh memory costs as much as the adjoint itself, page by page.
     """

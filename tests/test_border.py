@@ -541,6 +541,7 @@ def test_the_start_may_lie_in_the_trajectory(first, direction):
 
 # --- runs that blow up ----------------------------------------------------------------------------------------------
 
+
 def first_bad_step(x, steps):
     """(step, member, trajectory) of the reference's first value that is not finite."""
     with np.errstate(all="ignore"):

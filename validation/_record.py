@@ -1,5 +1,6 @@
 """Where a stored result comes from: the same record beside each of them."""
 
+import json
 import os
 import platform
 import subprocess
@@ -30,6 +31,17 @@ def provenance():
         "commit": _commit(),
         "command": " ".join(["python", *_arguments()]),
     }
+
+
+def store(name, data, title, text):
+    """Keep a result in results/ as `name`.json, with its provenance, and `name`.md, a table under a heading."""
+    RESULTS.mkdir(exist_ok=True)
+    record = provenance()
+    versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
+    machine = f"{record['machine']['cpu']}, {record['machine']['cores']} cores"
+    heading = f"# {title}\n\n`{record['command']}`\n\n{record['date']}, {machine}, {versions}, commit {record['commit']}."
+    (RESULTS / f"{name}.md").write_text(f"{heading}\n\n{text}\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps({"provenance": record, **data}, indent=1) + "\n")
 
 
 def _cpu():

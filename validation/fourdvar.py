@@ -9,12 +9,11 @@ this setting a figure alone (3f, g: an analysis RMSE between about 0.8 and 0.4 t
 """
 
 import argparse
-import json
 
 import numpy as np
 
 from l96kit import FourDVar, Lorenz96, Propagator, twin
-from l96kit.validation._record import RESULTS, provenance
+from l96kit.validation._record import store
 
 WINDOWS = (8, 16, 24, 32, 40, 48, 56, 64, 72)
 LEAD = 80  # steps after the end of a window
@@ -81,11 +80,7 @@ def main():
     text = table(rows, options.truths)
     print(text)
     if options.store:
-        record = provenance()
-        (RESULTS / "fourdvar.json").write_text(json.dumps({**record, "rows": rows}, indent=1) + "\n")
-        head = f"# 4D-Var against the length of the window\n\n`{record['command']}`, {record['date']}, {record['machine']['cpu']}"
-        versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-        (RESULTS / "fourdvar.md").write_text(f"{head}, {versions}.\n\n{__doc__.strip().splitlines()[0]}\n\n{text}\n")
+        store("fourdvar", {"rows": rows}, __doc__.strip().splitlines()[0], text)
 
 
 if __name__ == "__main__":

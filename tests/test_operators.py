@@ -1,0 +1,134 @@
+"""Every operator of the registry passes the battery, at sizes that Hypothesis draws."""
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import l96kit.kernels
+from l96kit import StencilModel
+from l96kit.kernels import _targets, lorenz96
+from l96kit.kernels.runge_kutta import SCHEMES
+from l96kit.kernels.trajectory import bodies
+from l96kit.validation.battery import battery, failures
+from l96kit.validation.operators import OPERATORS, burgers, burgers_ad, burgers_tl
+
+DTYPES = ("float64", "float32")
+KERNELS = Path(l96kit.kernels.__file__).parent
+
+
+def built_from(operator, dtype):
+    """What its kernels are compiled for, sizes left out."""
+    return operator.name.split(".")[0], operator.op, operator.scheme, operator.uniform, dtype
+
+
+def is_whole(operator):
+    """Whether all choices are tested: one member or several, numbers or fields, both precisions.
+
+    A scheme enters a kernel only by its numbers, and a model only by its three functions; lanes, parameters and
+    precision enter all kernels in the same way. So Lorenz-96 with RK4 has every combination, and any other model or
+    scheme two that between them have both kinds of parameters and both precisions. A kernel takes seconds to compile.
+    """
+    return operator.name.startswith("lorenz96") and (operator.op == "tendency" or operator.scheme == "rk4")
+
+
+# Those that share kernels are neighbours, so that one process compiles for all of them.
+CASES = sorted(
+    (
+        (operator, dtype)
+        for operator in OPERATORS
+        for dtype in DTYPES
+        if is_whole(operator) or operator.uniform == (dtype == "float64")
+    ),
+    key=lambda case: built_from(*case),
+)
+
+
+@st.composite
+def ensembles(draw):
+    """Members and sites, kept small because the reference adjoint is a matrix."""
+    members = draw(st.sampled_from([1, 7, 8, 9, 17]) | st.integers(1, 20))
+    return members, draw(st.integers(4, max(5, 120 // members)))
+
+
+@pytest.mark.parametrize(("operator", "dtype"), CASES, ids=[f"{operator.name}, {dtype}" for operator, dtype in CASES])
+@given(size=ensembles(), seed=st.integers(0, 2**32 - 1))
+@example(size=(1, 4), seed=0)
+@example(size=(9, 5), seed=1)
+@example(size=(17, 4), seed=2)
+def test_operator_passes_the_battery(operator, dtype, size, seed):
+    members, sites = size
+    few = 1
+    if not is_whole(operator):
+        few, members = 2, max(2, members)
+    rng = np.random.default_rng(seed)
+    inputs = operator.sample(rng, members, sites, np.dtype(dtype))
+    numbers = battery(operator, inputs, rng, few=few)
+    assert not failures(numbers, dtype), numbers
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
+def test_operator_passes_the_battery_on_a_gpu(operator, dtype):
+    for members, sites in ((1, 4), (9, 5), (17, 40), (3, 3000)):
+        rng = np.random.default_rng(members)
+        inputs = operator.sample(rng, members, sites, np.dtype(dtype))
+        only = None if sites <= 40 else ("forward", "tl", "dot")  # the reference adjoint is a matrix
+        numbers = battery(operator, inputs, rng, "cuda", only)
+        assert not failures(numbers, dtype), numbers
+
+
+# --- the registry ---------------------------------------------------------------------------------------------------
+
+
+def test_every_adjoint_in_kernels_has_an_entry():
+    found = {
+        f"{source.stem}.{node.name}"
+        for source in KERNELS.glob("*.py")
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.endswith("_ad")
+    }
+    assert found == {name for operator in OPERATORS for name in operator.proves}
+
+
+def test_every_body_has_an_entry():
+    built = bodies(lorenz96, SCHEMES["euler"], _targets.cpu_team, 1, True)
+    assert set(built) == {operator.op + suffix for operator in OPERATORS for suffix in ("", "_tl", "_ad")}
+
+
+def test_every_scheme_has_an_entry():
+    assert {operator.scheme for operator in OPERATORS} == set(SCHEMES)
+
+
+# --- the battery notices --------------------------------------------------------------------------------------------
+
+
+def burgers_tl_without_speed(x, p, x_tl, p_tl):
+    c, nu = p
+    return burgers_tl(x, p, x_tl, ((0.0 * c[0],), p_tl[1]))
+
+
+def burgers_ad_shifted(x, p, y_ad):
+    return burgers_ad(x, p, (y_ad[1], y_ad[1], y_ad[-1]))
+
+
+@pytest.mark.parametrize(
+    ("tl", "ad", "expected"),
+    [
+        (burgers_tl_without_speed, burgers_ad, {"tl", "dot", "slope 2"}),
+        (burgers_tl, burgers_ad_shifted, {"ad", "dot"}),
+    ],
+)
+def test_the_battery_notices_a_wrong_derivative(tl, ad, expected):
+    def model(sites, c, nu):
+        return StencilModel(burgers, tl, ad, sites, 1, {"c": c, "nu": nu})
+
+    right = next(operator for operator in OPERATORS if operator.name.startswith("burgers.tendency"))
+    rng = np.random.default_rng(0)
+    numbers = battery(replace(right, model=model), right.sample(rng, 9, 6, np.float64), rng, few=2)
+    assert {failure.split(":")[0] for failure in failures(numbers, "float64")} == expected

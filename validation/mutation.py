@@ -1,0 +1,435 @@
+"""Would a wrong derivative be noticed? Faults are planted in a copy of the sources, one at a time; the battery must
+catch each of them.
+
+    python -m l96kit.validation.mutation [--json PATH] [--store]
+
+The faults are made from the syntax tree of all tangent and adjoint code: signs turned, terms and factors dropped,
+indices and bounds shifted, `=` for `+=` and the reverse, statements left out, tangent and state mistaken for each
+other. The copy is run by Python without compiling, so each takes a second. The exit status is the verdict.
+"""
+
+import argparse
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+import numpy as np
+
+import l96kit
+import l96kit.kernels
+import l96kit.reference
+from l96kit._progress import progress_bar
+from l96kit.validation._record import RESULTS, provenance
+from l96kit.validation.battery import battery, failures
+from l96kit.validation.operators import OPERATORS
+
+FOLDERS = {
+    "": Path(l96kit.__file__).parent,
+    "kernels": Path(l96kit.kernels.__file__).parent,
+    "reference": Path(l96kit.reference.__file__).parent,
+    "validation": Path(__file__).parent,
+}
+
+# Where faults are planted: all functions of `kernels/` and the API that only tangents and adjoints run, or that do
+# something of their own for them; an inner function belongs to the one that it lies in.
+PLACES = {
+    "kernels/lorenz96.py": ("tendency_tl", "tendency_ad"),
+    "kernels/tile.py": ("transfer.load_add", "transfer.add"),
+    "kernels/runge_kutta.py": (
+        "stages_sweep",
+        "adjoint_sweep",
+        "kept",
+        "one_step.slope_tl",
+        "one_step.both",
+        "one_step.slope_ad",
+        "one_step.step_ad",
+        "add_to_all",
+    ),
+    "kernels/trajectory.py": (
+        "bodies.loading_plain",
+        "bodies.storing",
+        "bodies.tendency_tl",
+        "bodies.tendency_ad",
+        "bodies.trajectory_tl",
+        "bodies.trajectory_ad",
+    ),
+    "models.py": (
+        "Model.tendency_tl",
+        "Model.tendency_ad",
+        "Model.parameter_pair",
+        "Model.zero_gradients",
+        "Model.parameter_gradients",
+    ),
+    "propagators.py": (
+        "Propagator.trajectory_tl",
+        "Propagator.step_tl",
+        "Propagator.trajectory_ad",
+        "Propagator.step_ad",
+        "Propagator.gradient.advance",
+        "Propagator.gradient.reverse",
+    ),
+    "checkpoints.py": ("reverse_in_segments",),
+    "_arrays.py": ("unbroadcast",),
+}
+
+# Faults that change nothing which can be computed: function, what becomes what in the statement, and why. They are
+# not counted.
+_ROOM = "only more room or work than needed"
+_SCRATCH = "another scratch array of the same length, free at that time"
+_UNUSED = "preparing a stage uses nothing but its state, by the same function for tangent and state"
+EQUIVALENT = (
+    ("adjoint_sweep", "tableau.b[-1]", "tableau.b[0]", "the first and the last weight of each scheme are the same"),
+    ("kept", "len(row) > m + 1", "len(row) >= m + 1", _ROOM),
+    ("kept", "len(row) > m + 1", "len(row) > m", _ROOM),
+    ("kept", "len(row) > m + 1", "len(row) > m + 0", _ROOM),
+    ("kept", "row[m][0]", "row[m][1]", _ROOM),
+    ("kept", "row[m][0]", "row[m][-1]", _ROOM),
+    ("one_step.both", "prepare_tl(", "prepare(", _UNUSED),
+    ("one_step.both", "prepare_tl(x_tl, y_tl, result_tl,", "prepare_tl(x_tl, y_tl, result,", _UNUSED),
+    ("one_step.both", "prepare_tl(x_tl, y_tl, result_tl, k_tl,", "prepare_tl(x_tl, y_tl, result_tl, k,", _UNUSED),
+    (
+        "one_step.both",
+        "prepare_tl(x_tl, y_tl, result_tl, k_tl, (x, y, p, p_tl)",
+        "prepare_tl(x_tl, y_tl, result_tl, k_tl, (x, y, p, p)",
+        _UNUSED,
+    ),
+    ("one_step.slope_ad", "max(stage - 1, 0)", "max(stage - 1, -1)", "the first stage does not look there"),
+    ("one_step.step_ad", "result_ad, k_ad, (x,", "result, k_ad, (x,", _SCRATCH),
+    ("one_step.step_ad", "result_ad, k_ad, (x,", "result_ad, k, (x,", _SCRATCH),
+    ("bodies.tendency_tl", "(work[4], work[7])", "(work[5], work[7])", _SCRATCH),
+    ("bodies.tendency_ad", "(work[4], work[7])", "(work[5], work[7])", _SCRATCH),
+    ("bodies.trajectory_tl", "work[0][2]", "work[0][1]", _SCRATCH),
+    ("bodies.trajectory_ad", "work[0][2]", "work[0][1]", _SCRATCH),
+    ("Model.parameter_pair", "changes[name] = change", "changes[name] += change", "it was zero before"),
+    ("Propagator.step_tl", "x_tl, 1, 1,", "x_tl, 2, 1,", _ROOM),
+    ("Propagator.gradient.advance", "np.empty((2,", "np.empty((3,", _ROOM),
+    (
+        "Propagator.gradient.reverse",
+        "tape(*start.shape, (last - first) * every",
+        "tape(*start.shape, (last + first) * every",
+        _ROOM,
+    ),
+    (
+        "Propagator.gradient.reverse",
+        "tape(*start.shape, (last - first) * every",
+        "tape(*start.shape, last * every",
+        _ROOM,
+    ),
+    ("Propagator.gradient.reverse", "!= (0, intervals)", "!= (-1, intervals)", _ROOM),
+    ("reverse_in_segments", "len(segments) == 1", "len(segments) == 0", "one segment is also a case of several"),
+    ("reverse_in_segments", "segments[0]", "segments[-1]", "there is only one"),
+    ("reverse_in_segments", "checkpoints >= len(segments)", "checkpoints > len(segments)", "then a schedule does it"),
+    ("unbroadcast", "field.shape[axis] != 1", "field.shape[axis] != 0", "a sum over one number is that number"),
+)
+
+# Operator and members; the quick ones come first, as few faults come to the last. The last tile is never full.
+DETECTORS = (
+    ("lorenz96.tendency, F per member and site", 17),
+    ("lorenz96.trajectory, euler, F number", 17),
+    ("burgers.tendency, c number, nu per site", 9),
+    ("lorenz96.step, heun, F per site", 9),
+    ("lorenz96.trajectory, rk38, F per member and site", 9),
+    ("burgers.trajectory, rk4, c and nu numbers", 9),
+    ("burgers.trajectory, rk4, c per site, nu per member", 2),
+)
+SITES = 6
+PATIENCE = 60  # seconds, after which a fault counts as noticed: the program hangs
+
+
+class Fault(NamedTuple):
+    """A fault, with the statement that it lies in as it was and as it is, and the whole source with it."""
+
+    path: str
+    function: str
+    before: str
+    after: str
+    source: str
+
+
+# --- planting -------------------------------------------------------------------------------------------------------
+
+
+def faults():
+    """All faults: list of `Fault`."""
+    found = []
+    for path, functions in PLACES.items():
+        folder, _, file = path.rpartition("/")
+        tree = ast.parse((FOLDERS[folder] / file).read_text())
+        for name in functions:
+            found += _faults_in(tree, path, name, _find(tree, name.split(".")))
+    return list({(fault.path, fault.source): fault for fault in found}.values())
+
+
+def equivalent(fault):
+    """Why a fault changes nothing; None if it does."""
+    for function, before, after, reason in EQUIVALENT:
+        if fault.function == function and fault.after == fault.before.replace(before, after) != fault.before:
+            return reason
+    return None
+
+
+def _find(node, names):
+    for child in ast.walk(node):
+        if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and child.name == names[0] and child is not node:
+            return _find(child, names[1:]) if names[1:] else child
+    raise LookupError(
+        f"{names[0]}: expected a function or class of that name to plant faults in, found none; mend PLACES"
+    )
+
+
+def _faults_in(tree, path, function, node):
+    known = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+    known |= {argument.arg for argument in ast.walk(node) if isinstance(argument, ast.arg)}
+    for statement, parent, key, index, child in _children(node, node):
+        before = _in_words(statement)
+        for variant in _variants(child, parent, known):
+            _put(parent, key, index, variant)
+            now = variant if child is statement else statement
+            after = "(left out)" if isinstance(now, ast.Pass) else _in_words(now)
+            source = ast.unparse(ast.fix_missing_locations(tree))
+            _put(parent, key, index, child)
+            yield Fault(path, function, before, after, source)
+
+
+def _children(node, statement):
+    """(statement, parent, field, position in a list or None, child) for all nodes below.
+
+    Left out are tests that end in an error, and what `_launch` and `_run` are told, beside the arrays, about threads.
+    """
+    for key, value in ast.iter_fields(node):
+        if key in ("decorator_list", "args") and isinstance(node, ast.FunctionDef):
+            continue
+        for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if not isinstance(child, ast.AST) or isinstance(child, (ast.Raise, ast.JoinedStr, ast.expr_context)):
+                continue
+            if isinstance(child, ast.If) and isinstance(child.body[-1], ast.Raise):
+                continue
+            within = child if isinstance(child, ast.stmt) else statement
+            yield within, node, key, index, child
+            if not (isinstance(child, ast.Call) and _called(child) in ("_launch", "_run")):
+                yield from _children(child, within)
+
+
+def _put(parent, key, index, child):
+    if index is None:
+        setattr(parent, key, child)
+    else:
+        getattr(parent, key)[index] = child
+
+
+def _in_words(statement):
+    """The statement, of a compound one its first line."""
+    return ast.unparse(ast.fix_missing_locations(statement)).strip().splitlines()[0]
+
+
+def _variants(node, parent, known):
+    """What a slip could have made of a node."""
+    if isinstance(node, ast.BinOp):
+        if isinstance(node.op, (ast.Add, ast.Sub)):
+            other = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
+            return [ast.BinOp(node.left, other, node.right), node.left, node.right]
+        if isinstance(node.op, ast.Mult):
+            return [node.left, node.right]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
+        return [node.operand]
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in _OTHER_COMPARISON:
+        return [ast.Compare(node.left, [_OTHER_COMPARISON[type(node.ops[0])]()], node.comparators)]
+    if isinstance(node, (ast.Constant, ast.UnaryOp)):
+        return _other_numbers(node, parent)
+    if isinstance(node, ast.AugAssign):
+        return [ast.Assign([node.target], node.value, lineno=node.lineno)]
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+        return [ast.AugAssign(node.targets[0], ast.Add(), node.value)]
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _called(node.value) not in _NOT_HERE:
+        return [ast.Pass()]
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        base = node.id.removesuffix("_tl").removesuffix("_ad")
+        return [ast.Name(base, ast.Load())] if base != node.id and base in known else []
+    return []
+
+
+_NOT_HERE = ("sync", "one_of")  # a barrier does nothing in Python (the simulator shows a lack of one); a check of input
+
+_OTHER_COMPARISON = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+}
+
+
+def _other_numbers(node, parent):
+    """Indices, bounds and counts one larger and one smaller; truths turned."""
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        return []
+    if isinstance(value, bool):
+        return [ast.Constant(not value)]
+    if isinstance(parent, ast.UnaryOp) or not isinstance(value, int):
+        return []
+    return [ast.parse(str(value + change), mode="eval").body for change in (1, -1)]
+
+
+def _called(call):
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
+
+
+# --- catching -------------------------------------------------------------------------------------------------------
+
+
+def detect():
+    """Run the battery on this process's l96kit; the first failure ends the process with status 1."""
+    rng = np.random.default_rng(0)
+    operators = {operator.name: operator for operator in OPERATORS}
+    for name, members in DETECTORS:
+        inputs = operators[name].sample(rng, members, SITES, np.float64)
+        try:
+            found = failures(battery(operators[name], inputs, rng), np.float64)
+        except Exception as problem:
+            found = [f"{type(problem).__name__}: {problem}"]
+        if found:
+            print(f"{name}: {found[0]}")
+            sys.exit(1)
+
+
+def copy_to(folder):
+    """All sources, laid out as when installed."""
+    for name, source in FOLDERS.items():
+        shutil.copytree(source, folder / "l96kit" / name, ignore=_other_than_python, dirs_exist_ok=True)
+
+
+def _other_than_python(folder, names):
+    return [name for name in names if not name.endswith(".py")]
+
+
+def caught_by(folder):
+    """What the battery says of the sources in a folder; None if nothing."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",  # Python tells sources apart by size and second of change, which is too coarse
+        "NUMBA_DISABLE_JIT": "1",
+    }
+    program = (
+        "import sys, l96kit; from l96kit.validation.mutation import detect;"
+        f"assert l96kit.__file__.startswith({str(folder)!r}), l96kit.__file__; detect()"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return "it hangs"
+    if done.returncode == 0:
+        return None
+    return (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
+
+
+def plant_all(planted):
+    """What each fault is caught by, in their order; None for one that survives."""
+    workers = os.cpu_count() or 1
+    results = [None] * len(planted)
+    folders = SimpleQueue()
+
+    def plant(fault):
+        folder = folders.get()
+        file = folder / "l96kit" / fault.path
+        right = file.read_text()
+        try:
+            file.write_text(fault.source)
+            return caught_by(folder)
+        finally:
+            file.write_text(right)
+            folders.put(folder)
+
+    with ExitStack() as stack:
+        for _ in range(workers):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory())).resolve()
+            copy_to(folder)
+            folders.put(folder)
+        complaint = caught_by(folder)
+        if complaint:
+            raise RuntimeError(f"battery: expected the sources to pass as they are, found {complaint}; mend them first")
+        bar = stack.enter_context(progress_bar(len(planted), "faults"))
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        waiting = {pool.submit(plant, fault): index for index, fault in enumerate(planted)}
+        for done in as_completed(waiting):
+            results[waiting[done]] = done.result()
+            bar.update(1)
+    return results
+
+
+# --- the report -----------------------------------------------------------------------------------------------------
+
+
+def report(found):
+    """The result as Markdown: how many faults were caught in each function, then those that were not."""
+    about, rows = found["provenance"], found["faults"]
+    places = list(dict.fromkeys((row["path"], row["function"]) for row in rows))
+    count = Counter((row["path"], row["function"], row["verdict"]) for row in rows)
+    lines = ["| file | function | caught | survived | equivalent |", "|---|---|---|---|---|"]
+    for place in places:
+        numbers = (str(count[(*place, verdict)]) for verdict in ("caught", "survived", "equivalent"))
+        lines.append(f"| {' | '.join((*place, *numbers))} |")
+    parts = [
+        "# Planted faults",
+        f"`{about['command']}`, {about['date']}, commit {about['commit']}, python {about['versions']['python']}",
+        "\n".join(lines),
+    ]
+    for verdict, heading in (("survived", "Not caught:"), ("equivalent", "Not counted, because nothing changes:")):
+        items = [_item(row) for row in rows if row["verdict"] == verdict]
+        if items:
+            parts.append("\n".join([heading, "", *items]))
+    totals = Counter(row["verdict"] for row in rows)
+    parts.append(f"{totals['caught']} of {totals['caught'] + totals['survived']} faults caught.")
+    return "\n\n".join(parts)
+
+
+def _item(row):
+    reason = f"\n  ({row['by']})" if row["by"] else ""
+    return f"- {row['path']}, {row['function']}:\n  `{row['before']}`\n  `{row['after']}`{reason}"
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m l96kit.validation.mutation", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write every fault and what caught it there")
+    parser.add_argument("--store", action="store_true", help="keep the report under validation/results/")
+    chosen = parser.parse_args(arguments)
+
+    everything = faults()
+    planted = [fault for fault in everything if not equivalent(fault)]
+    caught = dict(zip(planted, plant_all(planted)))
+    rows = []
+    for fault in everything:
+        if fault not in caught:
+            verdict, by = "equivalent", equivalent(fault)
+        else:
+            verdict, by = ("caught", caught[fault]) if caught[fault] else ("survived", None)
+        about = {"path": fault.path, "function": fault.function, "before": fault.before, "after": fault.after}
+        rows.append({**about, "verdict": verdict, "by": by})
+    found = {"provenance": provenance(), "faults": rows}
+    print(report(found))
+    text = json.dumps(found, indent=1) + "\n"
+    if chosen.json:
+        chosen.json.write_text(text)
+    if chosen.store:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "mutation.json").write_text(text)
+        (RESULTS / "mutation.md").write_text(report(found) + "\n")
+    return 1 if any(row["verdict"] == "survived" for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

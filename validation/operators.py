@@ -1,0 +1,266 @@
+"""The registry: each operator once, with its kernel, its reference and a sampler of its inputs.
+
+The tests, the table of derivatives, the PTX table and the planted faults iterate over `OPERATORS`; an operator that is
+not in it is not proved, and a test refuses a `*_ad` in `kernels/` that no entry names. To add a family, write a
+subclass of `Operator` with its `forward`, `tl` and `ad`, and one entry for each variant.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from l96kit import models
+from l96kit.kernels import launch as kernels
+from l96kit.models import Lorenz96, StencilModel
+from l96kit.propagators import Propagator
+from l96kit.reference import lorenz96, runge_kutta
+
+DT = 0.05  # time units; six hours of the atmosphere, as Lorenz (1996) took it
+
+
+@contextmanager
+def launching(device=None, times=1):
+    """Every kernel is launched so many times, on another device if one is given (a model's tendency names none)."""
+    original = kernels.launch
+
+    def launch(*args, **choices):
+        if device is not None:
+            choices["device"] = device
+        for _ in range(times):
+            original(*args, **choices)
+
+    with mock.patch.object(kernels, "launch", launch), mock.patch.object(models, "launch", launch):
+        yield
+
+
+@dataclass(frozen=True)
+class Operator(ABC):
+    """An operator of a tuple of arrays: the ensemble (member, site), then the parameters.
+
+    name : as in the tables
+    proves : the `module.function_ad` of `kernels/` whose derivative this shows to be right
+    sample : (rng, members, sites, dtype) -> inputs, dimensionless
+    model : (sites, *parameters) -> the model
+    tendency : the same in NumPy, (x, *parameters) -> dx/dt, for any dtype
+    uniform : whether the kernel takes its parameters as numbers instead of fields
+
+    Kernels are run by way of the API, so that what it adds to an adjoint is proved with them.
+    """
+
+    name: str
+    proves: tuple
+    sample: Callable
+    model: Callable
+    tendency: Callable
+    uniform: bool
+
+    op = ""  # in `kernels.trajectory.bodies`
+    scheme = "euler"
+
+    @abstractmethod
+    def reference(self, *inputs):
+        """NumPy: the result, (..., member, site)."""
+
+    @abstractmethod
+    def forward(self, inputs, device="cpu", threads=None):
+        """The kernel's result, like the reference."""
+
+    @abstractmethod
+    def tl(self, inputs, inputs_tl, device="cpu", threads=None):
+        """The kernel's tangent about `inputs` in the direction `inputs_tl`, like the result."""
+
+    @abstractmethod
+    def ad(self, inputs, y_ad, device="cpu", threads=None):
+        """The kernel's adjoint about `inputs`: from y_ad, like the result, to a tuple like the inputs."""
+
+    def model_of(self, inputs):
+        return self.model(inputs[0].shape[-1], *inputs[1:])
+
+
+def _changes(model, inputs_tl):
+    return dict(zip(model.parameters, inputs_tl[1:]))
+
+
+def _joined(result):
+    """(x_ad, dict of name -> gradient) as a tuple like the inputs."""
+    x_ad, parameters_ad = result
+    return (x_ad, *map(np.asarray, parameters_ad.values()))
+
+
+class Tendency(Operator):
+    """dx/dt."""
+
+    op = "tendency"
+
+    def reference(self, *inputs):
+        return self.tendency(*inputs)
+
+    def forward(self, inputs, device="cpu", threads=None):
+        with launching(device):
+            return self.model_of(inputs).tendency(inputs[0])
+
+    def tl(self, inputs, inputs_tl, device="cpu", threads=None):
+        model = self.model_of(inputs)
+        with launching(device):
+            return model.tendency_tl(inputs[0], inputs_tl[0], _changes(model, inputs_tl))
+
+    def ad(self, inputs, y_ad, device="cpu", threads=None):
+        with launching(device):
+            return _joined(self.model_of(inputs).tendency_ad(inputs[0], y_ad))
+
+
+@dataclass(frozen=True)
+class Step(Operator):
+    """One time step."""
+
+    scheme: str = "rk4"
+    op = "trajectory"
+
+    def reference(self, x, *parameters):
+        return runge_kutta.SCHEMES[self.scheme](lambda state: self.tendency(state, *parameters), x, DT)
+
+    def propagator(self, inputs, device="cpu", threads=None):
+        return Propagator(self.model_of(inputs), DT, self.scheme, device, threads)
+
+    def forward(self, inputs, device="cpu", threads=None):
+        return self.propagator(inputs, device, threads).step(inputs[0])
+
+    def tl(self, inputs, inputs_tl, device="cpu", threads=None):
+        run = self.propagator(inputs, device, threads)
+        return run.step_tl(inputs[0], inputs_tl[0], _changes(run.model, inputs_tl))
+
+    def ad(self, inputs, y_ad, device="cpu", threads=None):
+        return _joined(self.propagator(inputs, device, threads).step_ad(inputs[0], y_ad))
+
+
+@dataclass(frozen=True)
+class Trajectory(Step):
+    """Several steps, every second one stored: what happens between stored times counts too."""
+
+    steps: int = 4
+    every: int = 2
+
+    def reference(self, x, *parameters):
+        return runge_kutta.trajectory(
+            lambda state: self.tendency(state, *parameters), x, DT, self.steps, self.scheme, self.every
+        )
+
+    def forward(self, inputs, device="cpu", threads=None):
+        return self.propagator(inputs, device, threads).trajectory(inputs[0], self.steps, self.every)
+
+    def tl(self, inputs, inputs_tl, device="cpu", threads=None):
+        run = self.propagator(inputs, device, threads)
+        changes = _changes(run.model, inputs_tl)
+        return run.trajectory_tl(inputs[0], inputs_tl[0], self.steps, self.every, changes)
+
+    def ad(self, inputs, y_ad, device="cpu", threads=None):
+        return _joined(self.propagator(inputs, device, threads).trajectory_ad(inputs[0], y_ad, self.every))
+
+
+# --- samplers -------------------------------------------------------------------------------------------------------
+
+EXTENTS = ("number", "per site", "per member", "per member and site")
+
+
+def _sampler(state, *parameters):
+    """A sampler of normal numbers; each parameter is (mean, deviation, extent), the state (mean, deviation)."""
+
+    def sample(rng, members, sites, dtype):
+        shapes = dict(zip(EXTENTS, [(), (sites,), (members, 1), (members, sites)]))
+
+        def draw(mean, deviation, extent):
+            return np.asarray(mean + deviation * rng.standard_normal(shapes[extent]), dtype)
+
+        return (draw(*state, "per member and site"), *(draw(*parameter) for parameter in parameters))
+
+    return sample
+
+
+# --- Lorenz-96 ------------------------------------------------------------------------------------------------------
+
+_TENDENCY = ("trajectory.tendency_ad",)
+_TRAJECTORY = ("trajectory.trajectory_ad", "runge_kutta.step_ad", "runge_kutta.slope_ad")
+
+
+def _lorenz96(extent):
+    return {
+        "sample": _sampler((2.0, 3.0), (8.0, 1.0, extent)),
+        "model": Lorenz96,
+        "tendency": lorenz96.tendency,
+        "uniform": extent == "number",
+    }
+
+
+# --- a model of a user's own: Burgers with a speed and a viscosity that vary along the ring --------------------------
+# Its parameters enter as products with the state and at neighbouring sites, which those of Lorenz-96 do not.
+
+
+def burgers(x, p):
+    """-c_k x_k (x_{k+1} - x_{k-1}) + (nu_k + nu_{k+1}) (x_{k+1} - x_k) - (nu_k + nu_{k-1}) (x_k - x_{k-1})."""
+    c, nu = p
+    return -c[0] * x[0] * (x[1] - x[-1]) + (nu[0] + nu[1]) * (x[1] - x[0]) - (nu[0] + nu[-1]) * (x[0] - x[-1])
+
+
+def burgers_tl(x, p, x_tl, p_tl):
+    c, nu = p
+    c_tl, nu_tl = p_tl
+    advection = c_tl[0] * x[0] * (x[1] - x[-1]) + c[0] * (x_tl[0] * (x[1] - x[-1]) + x[0] * (x_tl[1] - x_tl[-1]))
+    right = (nu_tl[0] + nu_tl[1]) * (x[1] - x[0]) + (nu[0] + nu[1]) * (x_tl[1] - x_tl[0])
+    left = (nu_tl[0] + nu_tl[-1]) * (x[0] - x[-1]) + (nu[0] + nu[-1]) * (x_tl[0] - x_tl[-1])
+    return right - left - advection
+
+
+def burgers_ad(x, p, y_ad):
+    c, nu = p
+    advection = c[0] * (x[1] - x[-1]) * y_ad[0] + c[-1] * x[-1] * y_ad[-1] - c[1] * x[1] * y_ad[1]
+    diffusion = (nu[0] + nu[1]) * (y_ad[1] - y_ad[0]) - (nu[0] + nu[-1]) * (y_ad[0] - y_ad[-1])
+    c_ad = -x[0] * (x[1] - x[-1]) * y_ad[0]
+    nu_ad = (x[1] - x[0]) * (y_ad[0] - y_ad[1]) - (x[0] - x[-1]) * (y_ad[0] - y_ad[-1])
+    return diffusion - advection, (c_ad, nu_ad)
+
+
+def burgers_reference(x, c, nu):
+    """The same, with fluxes between the sites. x : (..., site); c, nu : number, (site,) or (..., site)."""
+    nu = nu + 0 * x
+    flux = (nu + np.roll(nu, -1, axis=-1)) * (np.roll(x, -1, axis=-1) - x)  # across the right-hand face
+    return flux - np.roll(flux, 1, axis=-1) - c * x * (np.roll(x, -1, axis=-1) - np.roll(x, 1, axis=-1))
+
+
+def burgers_model(sites, c: Any, nu: Any):
+    return StencilModel(burgers, burgers_tl, burgers_ad, sites, 1, {"c": c, "nu": nu}, "Burgers")
+
+
+def _burgers(speed, viscosity):
+    return {
+        "sample": _sampler((0.0, 1.0), (0.5, 0.1, speed), (0.5, 0.1, viscosity)),
+        "model": burgers_model,
+        "tendency": burgers_reference,
+        "uniform": speed == viscosity == "number",
+    }
+
+
+# --- the list -------------------------------------------------------------------------------------------------------
+
+
+def _lorenz96_operators():
+    own, extents = ("lorenz96.tendency_ad",), ("number", "per site", "per member and site")
+    for extent in extents:
+        yield Tendency(f"lorenz96.tendency, F {extent}", own + _TENDENCY, **_lorenz96(extent))
+    for scheme in runge_kutta.SCHEMES:
+        for kind in (Step, Trajectory):
+            for extent in extents:
+                name = f"lorenz96.{kind.__name__.lower()}, {scheme}, F {extent}"
+                yield kind(name, own + _TRAJECTORY, **_lorenz96(extent), scheme=scheme)
+
+
+OPERATORS = (
+    *_lorenz96_operators(),
+    Tendency("burgers.tendency, c number, nu per site", _TENDENCY, **_burgers("number", "per site")),
+    Trajectory("burgers.trajectory, rk4, c and nu numbers", _TRAJECTORY, **_burgers("number", "number")),
+    Trajectory("burgers.trajectory, rk4, c per site, nu per member", _TRAJECTORY, **_burgers("per site", "per member")),
+)
