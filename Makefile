@@ -9,7 +9,7 @@ demo: .venv/installed
 	.venv/bin/l96kit demo
 
 test: .venv/installed-test
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n auto --dist loadfile
 
 # All options stand here, since ruff cannot read setup.cfg.
 lint: .venv/installed-test

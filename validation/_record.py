@@ -39,7 +39,8 @@ def store(name, data, title, text):
     record = provenance()
     versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
     machine = f"{record['machine']['cpu']}, {record['machine']['cores']} cores"
-    heading = f"# {title}\n\n`{record['command']}`\n\n{record['date']}, {machine}, {versions}, commit {record['commit']}."
+    about = f"{record['date']}, {machine}, {versions}, commit {record['commit']}."
+    heading = f"# {title}\n\n`{record['command']}`\n\n{about}"
     (RESULTS / f"{name}.md").write_text(f"{heading}\n\n{text}\n")
     (RESULTS / f"{name}.json").write_text(json.dumps({"provenance": record, **data}, indent=1) + "\n")
 

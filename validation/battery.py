@@ -136,13 +136,15 @@ class _About:
         return max(self._rows_error(first), self._rows_error(last))
 
     def _rows_error(self, rows):
+        members = len(self.inputs[0])
+        own = [i for i, part in enumerate(self.inputs) if np.ndim(part) > 1 and len(part) == members]
+
         def some(parts):
-            return tuple(part[rows] if np.ndim(part) > 1 else part for part in parts)
+            return tuple(part[rows] if i in own else part for i, part in enumerate(parts))
 
         inputs, y_ad = some(self.inputs), np.ascontiguousarray(self.y_ad[..., rows, :])
         adjoint = self.operator.ad(inputs, y_ad, self.device)
-        own = [i for i, part in enumerate(self.inputs) if np.ndim(part) > 1]  # the others are sums over all members
-        return max(
+        return max(  # the gradients of parameters that members share are sums over all of them, and left out here
             relative(self.forward(inputs), self.y[..., rows, :]),
             relative(self.tl(some(self.direction), inputs), self.y_tl[..., rows, :]),
             relative(tuple(adjoint[i] for i in own), tuple(self.inputs_ad[i][rows] for i in own)),
@@ -173,7 +175,10 @@ class _About:
 
     def checkpoints_error(self):
         """Zero if states computed again give the same bits as stored ones; the forcing depends on the states."""
-        longer = replace(self.operator, steps=3 * self.operator.every)
+        return max(self._checkpoints_error(intervals) for intervals in (2, 3))
+
+    def _checkpoints_error(self, intervals):
+        longer = replace(self.operator, steps=intervals * self.operator.every)
         y = longer.forward(self.inputs, self.device)
         weights = self.random((y,))[0]
         run, expected = longer.propagator(self.inputs, self.device), longer.ad(self.inputs, weights * y, self.device)
@@ -185,7 +190,7 @@ class _About:
             _, x_ad, parameters_ad = run.gradient(self.inputs[0], cost, longer.steps, longer.every, checkpoints)
             return (x_ad, *parameters_ad.values())
 
-        return max(difference(gradient(checkpoints), expected) for checkpoints in (1, 2, 3))
+        return max(difference(gradient(checkpoints), expected) for checkpoints in range(1, intervals + 1))
 
     def no_steps_error(self):
         """A trajectory of no steps is where it starts, and so are its derivatives."""

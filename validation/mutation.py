@@ -140,7 +140,7 @@ DETECTORS = (
     ("lorenz96.step, heun, F per site", 9),
     ("lorenz96.trajectory, rk38, F per member and site", 9),
     ("burgers.trajectory, rk4, c and nu numbers", 9),
-    ("burgers.trajectory, rk4, c per site, nu per member", 2),
+    ("burgers.trajectory, rk4, c a row, nu a column", 2),
 )
 SITES = 6
 PATIENCE = 60  # seconds, after which a fault counts as noticed: the program hangs

@@ -164,14 +164,14 @@ class Trajectory(Step):
 
 # --- samplers -------------------------------------------------------------------------------------------------------
 
-EXTENTS = ("number", "per site", "per member", "per member and site")
+EXTENTS = ("number", "per site", "row", "column", "per member and site")
 
 
 def _sampler(state, *parameters):
     """A sampler of normal numbers; each parameter is (mean, deviation, extent), the state (mean, deviation)."""
 
     def sample(rng, members, sites, dtype):
-        shapes = dict(zip(EXTENTS, [(), (sites,), (members, 1), (members, sites)]))
+        shapes = dict(zip(EXTENTS, [(), (sites,), (1, sites), (members, 1), (members, sites)]))
 
         def draw(mean, deviation, extent):
             return np.asarray(mean + deviation * rng.standard_normal(shapes[extent]), dtype)
@@ -262,5 +262,5 @@ OPERATORS = (
     *_lorenz96_operators(),
     Tendency("burgers.tendency, c number, nu per site", _TENDENCY, **_burgers("number", "per site")),
     Trajectory("burgers.trajectory, rk4, c and nu numbers", _TRAJECTORY, **_burgers("number", "number")),
-    Trajectory("burgers.trajectory, rk4, c per site, nu per member", _TRAJECTORY, **_burgers("per site", "per member")),
+    Trajectory("burgers.trajectory, rk4, c a row, nu a column", _TRAJECTORY, **_burgers("row", "column")),
 )

@@ -106,10 +106,15 @@ def ptx_text(kernel):
 
 def assemble(kernel):
     """Compile a kernel to PTX and assemble that."""
+    return assembled(kernel, ptx_text(kernel))
+
+
+def assembled(kernel, text):
+    """Assemble the PTX of a kernel."""
     names = names_of(kernel)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "kernel.ptx"
-        source.write_text(ptx_text(kernel))
+        source.write_text(text)
         command = [assembler(), "-v", f"-arch={names[-1]}", source, "-o", Path(folder) / "kernel.cubin"]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
