@@ -10,7 +10,7 @@ import numpy as np
 from numba import cuda
 
 from l96kit.kernels._targets import FASTMATH, inline
-from l96kit.kernels.tile import chain
+from l96kit.kernels.tile import tuple_of
 
 THREADS = 128  # in a block; the loops over a tile do not depend on it
 SHARED_BYTES = 48 * 1024  # what every device grants a block without being asked
@@ -31,33 +31,19 @@ team = SimpleNamespace(span=_share, sync=_wait)
 
 def _groups(layout):
     """The nested tuple of tile arrays, cut out of one array: `cut(room, size)`."""
+    starts = [sum(layout[:group]) for group in range(len(layout))]
 
-    def item(position):
+    def array(position):
         @inline
         def one(room, size):
             return room[position * size : (position + 1) * size]
 
         return one
 
-    def longer(make, positions):
-        @inline
-        def empty(room, size):
-            return ()
+    def group(index):
+        return tuple_of(lambda i: array(starts[index] + i), layout[index])
 
-        def append(shorter, index):
-            last = make(positions[index])
-
-            @inline
-            def build(room, size):
-                return shorter(room, size) + (last(room, size),)
-
-            return build
-
-        return chain(append, len(positions), empty)
-
-    ends = np.cumsum(layout)
-    ranges = [range(int(end) - count, int(end)) for end, count in zip(ends, layout)]
-    return longer(lambda positions: longer(item, positions), ranges)
+    return tuple_of(group, len(layout))
 
 
 def kernel(body, layout, dtype, shared):

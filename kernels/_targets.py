@@ -10,11 +10,12 @@ import os
 import platform
 import sys
 import tempfile
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from types import CellType, FunctionType, SimpleNamespace
+from types import CellType, CodeType, FunctionType, ModuleType, SimpleNamespace
 
 import llvmlite
 import numba
@@ -52,14 +53,7 @@ part = njit(
 
 def site_function(function):
     """Inline a model's function, whose own helper functions need not know of Numba."""
-
-    def compilable(value):
-        return site_function(value) if inspect.isfunction(value) else value
-
-    known = inspect.getclosurevars(function)
-    cells = tuple(CellType(compilable(cell.cell_contents)) for cell in function.__closure__ or ())
-    names = {**function.__globals__, **{name: compilable(value) for name, value in known.globals.items()}}
-    return inline(FunctionType(function.__code__, names, function.__name__, function.__defaults__, cells))
+    return inline(_rebuilt(function, site_function))
 
 
 # --- the teams ------------------------------------------------------------------------------------------------------
@@ -79,6 +73,9 @@ cpu_team = SimpleNamespace(span=_all, sync=_nothing)
 
 
 # --- the CPU --------------------------------------------------------------------------------------------------------
+
+
+_one_at_a_time = threading.Lock()
 
 
 class _Cache(FunctionCache):
@@ -109,33 +106,74 @@ def cache_folder():
     return home / ("Library/Caches" if platform.system() == "Darwin" else ".cache") / "l96kit"
 
 
+def _codes(code):
+    """A code object and all that are nested in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _values(function):
+    """The names from outside that a function uses, with their present values."""
+    names = sorted({name for code in _codes(function.__code__) for name in code.co_names})
+    cells = zip(function.__code__.co_freevars, (cell.cell_contents for cell in function.__closure__ or ()))
+    return {**{name: function.__globals__[name] for name in names if name in function.__globals__}, **dict(cells)}
+
+
 def fingerprint(*functions):
-    """A hash of what a user's functions do: their code, their constants, and the values of the names that they use."""
-    seen, parts = set(), []
+    """A hash of what a user's functions do: their code and constants, and the values of all that they use."""
+    digest = hashlib.sha256()
+    seen = set()
 
-    def add_code(code):
-        parts.append(f"{code.co_code.hex()} {code.co_names} {code.co_varnames}")
-        for constant in code.co_consts:
-            if hasattr(constant, "co_code"):
-                add_code(constant)
-            else:
-                parts.append(repr(constant))
+    def add(value, attributes):
+        if isinstance(value, np.ndarray):
+            digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
+        elif isinstance(value, ModuleType):
+            for name in attributes:
+                if hasattr(value, name):
+                    digest.update(name.encode())
+                    add(getattr(value, name), attributes)
+        elif inspect.isfunction(getattr(value, "py_func", value)):
+            add_function(getattr(value, "py_func", value))
+        else:
+            digest.update(repr(value).encode())
 
-    def add(function):
-        if id(function) in seen:
+    def add_function(function):
+        if function in seen:
             return
-        seen.add(id(function))
-        add_code(function.__code__)
-        known = inspect.getclosurevars(function)
-        for name, value in sorted({**known.globals, **known.nonlocals}.items()):
-            value = getattr(value, "py_func", value)
-            parts.append(f"{name}={getattr(value, '__name__', None) or repr(value)}")
-            if hasattr(value, "__code__"):
-                add(value)
+        seen.add(function)
+        names = []
+        for code in _codes(function.__code__):
+            plain = [constant for constant in code.co_consts if not isinstance(constant, CodeType)]
+            digest.update(code.co_code + f"{code.co_names} {code.co_varnames} {plain}".encode())
+            names += code.co_names
+        digest.update(f"{function.__defaults__} {function.__kwdefaults__}".encode())
+        for name, value in _values(function).items():
+            digest.update(name.encode())
+            add(value, sorted(set(names)))
 
     for function in functions:
-        add(function)
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+        add_function(function)
+    return digest.hexdigest()[:16]
+
+
+def frozen(function):
+    """A copy of a user's function in which the names it uses keep their present values."""
+    return _rebuilt(function, frozen)
+
+
+def _rebuilt(function, change):
+    """A copy of a function, with the functions that it uses changed."""
+
+    def changed(value):
+        return change(value) if inspect.isfunction(value) else value
+
+    cells = tuple(CellType(changed(cell.cell_contents)) for cell in function.__closure__ or ())
+    names = {**function.__globals__, **{name: changed(value) for name, value in _values(function).items()}}
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, cells)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 def compile_cpu(body, name):
@@ -166,11 +204,12 @@ def _remember(compiled, name):
             stacklevel=2,
         )
         return
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
-    try:
-        compiled._cache = _Cache(compiled.py_func)
-    finally:
-        numba.config.CACHE_DIR = before
+    with _one_at_a_time:  # the setting is that of the whole process
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+        try:
+            compiled._cache = _Cache(compiled.py_func)
+        finally:
+            numba.config.CACHE_DIR = before
 
 
 def is_compiled(kernel):
@@ -215,4 +254,9 @@ def run_cpu(kernel, layout, data, tiles, size, dtype, threads, effort):
 
 def default_threads():
     """How many threads a kernel may use: $L96KIT_NUM_THREADS, or as many as Numba would."""
-    return int(os.environ.get("L96KIT_NUM_THREADS", numba.config.NUMBA_NUM_THREADS))
+    wanted = os.environ.get("L96KIT_NUM_THREADS")
+    if wanted is None:
+        return numba.config.NUMBA_NUM_THREADS
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise ValueError(f"L96KIT_NUM_THREADS: expected a whole number above 0, found {wanted!r}; set or unset it")
+    return int(wanted)

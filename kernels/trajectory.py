@@ -140,7 +140,7 @@ def bodies(model, tableau, team, lanes, uniform):
                     for j in span(U(0), n):
                         tape[tile, s, j] = state[first + j]
                 step(work, dt, n)
-            sync()
+                sync()  # others may still look at their neighbours
             store(state, y[t], start)
 
     @inline
@@ -159,7 +159,7 @@ def bodies(model, tableau, team, lanes, uniform):
         for t in range(1, y_tl.shape[0]):
             for _ in range(every):
                 step_tl(work, dt, n)
-            sync()
+                sync()  # others may still look at their neighbours
             store(tangent, y_tl[t], start)
 
     @inline
@@ -177,7 +177,7 @@ def bodies(model, tableau, team, lanes, uniform):
                 for j in span(U(0), n):
                     state[first + j] = tape[tile, s, j]
                 step_ad(work, dt, n)
-            sync()
+                sync()  # others may still look at their neighbours
             load_add(y_ad[t], adjoint, start)
         sync()
         add(adjoint, x_ad, start)

@@ -6,7 +6,7 @@ A model knows its tendency dx/dt and its derivatives; `l96kit.Propagator` steps 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from numbers import Real
 from types import SimpleNamespace
 from typing import Any
@@ -219,6 +219,10 @@ class StencilModel(Model):
         for name, value in _arrays.mapping(self.parameters, "parameters").items():
             _arrays.parameter_alone(value, name, self.sites)
         self._try_functions()
+        self.kernel  # noqa: B018  what the functions use is taken as it is now
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name != "kernel"}
 
     def _try_functions(self):
         """Call the functions once, with numbers, so that a mistake is named here and not in the compiler's words."""
@@ -257,7 +261,7 @@ class StencilModel(Model):
 
     @cached_property
     def kernel(self):
-        return _kernel(self.at_site, self.at_site_tl, self.at_site_ad, self.reach, tuple(self.parameters))
+        return _kernel((self.at_site, self.at_site_tl, self.at_site_ad), self.reach, tuple(self.parameters))
 
 
 _SITE_FUNCTIONS = {
@@ -289,15 +293,20 @@ class _SiteKernel(SimpleNamespace):
     __hash__ = object.__hash__
 
 
-@cache
-def _kernel(tendency, tendency_tl, tendency_ad, reach, parameters):
-    """The kernel of a user's functions, the same for every model that is made of them."""
-    digest = _targets.fingerprint(tendency, tendency_tl, tendency_ad)
-    return _SiteKernel(
-        NAME=f"user-{digest}-{reach}-{len(parameters)}",
-        REACH=reach,
-        PARAMETERS=parameters,
-        tendency=tendency,
-        tendency_tl=tendency_tl,
-        tendency_ad=tendency_ad,
-    )
+_kernels = {}  # by what makes them; the same kernel is compiled once
+
+
+def _kernel(functions, reach, parameters):
+    """The kernel of a user's functions, as they are now, the same for every model that is made of them."""
+    key = _targets.fingerprint(*functions), reach, parameters
+    if key not in _kernels:
+        tendency, tendency_tl, tendency_ad = map(_targets.frozen, functions)
+        _kernels[key] = _SiteKernel(
+            NAME=f"user-{key[0]}-{reach}-{len(parameters)}",
+            REACH=reach,
+            PARAMETERS=parameters,
+            tendency=tendency,
+            tendency_tl=tendency_tl,
+            tendency_ad=tendency_ad,
+        )
+    return _kernels[key]

@@ -30,7 +30,10 @@ class BlowUpError(ArithmeticError):
             f"the run blew up: expected finite numbers, found none for member {member} at step {step} "
             f"(time {step * dt:g}); take a smaller dt or look at that member's initial state"
         )
-        self.step, self.member, self.trajectory = step, member, trajectory
+        self.step, self.member, self.trajectory, self.dt = step, member, trajectory, dt
+
+    def __reduce__(self):
+        return type(self), (self.step, self.member, self.trajectory, self.dt)
 
 
 @dataclass(frozen=True)

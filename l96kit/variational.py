@@ -177,7 +177,7 @@ def _square_root(cov, sites):
                 f"background_cov: expected positive variances, found {cov.min():g}; it must be positive definite"
             )
         return np.sqrt(cov)
-    if not np.allclose(cov, cov.T, rtol=1e-6, atol=0):
+    if not np.allclose(cov, cov.T, rtol=0, atol=1e-6 * np.abs(cov).max()):
         raise ValueError("background_cov: expected a symmetric matrix, found one that is not; take (B + B.T) / 2")
     try:
         return np.linalg.cholesky(cov)

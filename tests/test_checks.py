@@ -1,5 +1,7 @@
 """The test kit itself: it passes what is right and fails what is wrong."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,32 @@ def test_helpers_constants_and_closures_of_a_users_model():
     np.testing.assert_allclose(slow.tendency(x), (np.roll(x, 1) - np.roll(x, -1)) / 2)
     np.testing.assert_allclose(fast.tendency(x), 3 * slow.tendency(x))
     assert check_model(fast).dot_test < 1e-14
+
+
+def make_decay(rate):
+    def at_site(x, p):
+        return -rate[0] * x[0]
+
+    def at_site_tl(x, p, x_tl, p_tl):
+        return -rate[0] * x_tl[0]
+
+    def at_site_ad(x, p, y_ad):
+        return -rate[0] * y_ad[0], ()
+
+    return StencilModel(at_site, at_site_tl, at_site_ad, sites=4, reach=1)
+
+
+def test_a_value_that_a_users_functions_use_is_part_of_the_model(monkeypatch):
+    x = np.ones(4)
+    fine = np.array([0.12345678901]), np.array([0.12345678902])
+    assert [float(make_decay(rate).tendency(x)[0]) for rate in fine] == [-float(rate[0]) for rate in fine]
+    before = make_advection(1.0)
+    monkeypatch.setitem(globals(), "HALF", 1.0)
+    after, x = make_advection(1.0), np.arange(8.0) ** 2
+    np.testing.assert_allclose(after.tendency(x), 2 * before.tendency(x))
+
+
+def test_a_users_model_can_be_copied():
+    model = StencilModel(logistic, logistic_tl, logistic_ad, sites=9, reach=1, parameters={"r": 2.0})
+    copy, x = pickle.loads(pickle.dumps(model)), RNG.standard_normal(9)
+    np.testing.assert_array_equal(copy.tendency(x), model.tendency(x))

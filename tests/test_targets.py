@@ -160,10 +160,10 @@ with simulator.as_on_a_gpu():
     there = cuda.to_device(x)
     _cuda.cuda.as_cuda_array = lambda foreign: foreign.array
     for given in (there, Foreign(there)):
-        for call in (lambda run, x: run.trajectory(x, 4, 2), lambda run, x: run.forecast(x, 3), lambda run, x: run.step(x)):
-            found = call(on_device, given)
+        for name, counts in (("trajectory", (4, 2)), ("forecast", (3,)), ("step", ())):
+            found = getattr(on_device, name)(given, *counts)
             assert type(found) is type(there), type(found)
-            np.testing.assert_allclose(found.copy_to_host(), call(on_host, x), rtol=1e-13)
+            np.testing.assert_allclose(found.copy_to_host(), getattr(on_host, name)(x, *counts), rtol=1e-13)
     for call in (lambda: on_device.trajectory_tl(there, x, 2), lambda: on_device.trajectory_ad(x, there)):
         try:
             call()
