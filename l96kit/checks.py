@@ -4,6 +4,7 @@ The functions take plain callables of NumPy arrays and return numbers; what is g
 usual bounds are 1e-13 for the dot test in float64 and 1e-5 in float32, and slopes within 0.1 of 1 and 2.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -128,7 +129,7 @@ class ModelCheck(NamedTuple):
 
 
 def check_model(model, x=None, rng=None) -> ModelCheck:
-    """Check the three functions of a `StencilModel` (or a model of ours) against one another.
+    """Check the three functions of a `StencilModel` (or a model of ours) against one another, parameters a site each.
 
     Parameters
     ----------
@@ -144,6 +145,7 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
         taylor_slopes : of tendency and tangent in the state
     """
     rng = np.random.default_rng(0) if rng is None else rng
+    model = _with_a_parameter_a_site(model)
     x = rng.standard_normal((3, model.sites)) if x is None else np.asarray(x)
     names = list(model.parameters)
     values = tuple(np.asarray(model.parameters[name], float) for name in names)
@@ -166,6 +168,13 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
         dot_test=dot_test(tl, ad, space, rng=rng),
         taylor_slopes=taylor_test(model.tendency, lambda h: model.tendency_tl(x, h), x, rng=rng),
     )
+
+
+def _with_a_parameter_a_site(model):
+    """The same model with one value a site for every number: a sum over sites would hide where a gradient belongs."""
+    fields = {name: np.broadcast_to(p, np.shape(p) or (model.sites,)) for name, p in model.parameters.items()}
+    own = {field.name for field in dataclasses.fields(model)}
+    return dataclasses.replace(model, **({"parameters": fields} if "parameters" in own else fields))
 
 
 def _window(x, model):

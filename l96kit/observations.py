@@ -42,6 +42,12 @@ class SiteObservations:
             raise ValueError(
                 f"sigma: expected positive finite numbers, found {self.sigma!r}; it is a standard deviation"
             )
+        if sigma.ndim not in (0, values.ndim):
+            raise ValueError(
+                f"sigma: expected one number or an array with the axes of values {values.shape}, found {sigma.shape}; "
+                "give each axis, of length 1 where sigma is the same"
+            )
+        _arrays.parameter(sigma, "sigma", values.shape)
         middle = (slice(None), *(None,) * (values.ndim - sites.ndim), slice(None))
         object.__setattr__(self, "sites", np.broadcast_to(sites[middle], values.shape))
         object.__setattr__(self, "values", values)

@@ -97,6 +97,16 @@ def test_faults_in_a_users_model_show():
     assert wrong_adjoint.dot_test > 1e-6 and wrong_adjoint.tendency_tl < 1e-14
 
 
+def shifted_parameter_ad(x, p, y_ad):
+    x_ad, _ = logistic_ad(x, p, y_ad)
+    return x_ad, (x[1] * (1 - x[0]) * y_ad[1],)
+
+
+def test_a_gradient_at_the_wrong_site_shows_though_the_parameter_is_a_number():
+    model = StencilModel(logistic, logistic_tl, shifted_parameter_ad, sites=9, reach=1, parameters={"r": 2.0})
+    assert check_model(model).dot_test > 1e-6
+
+
 def test_our_own_model():
     errors = check_model(Lorenz96(11, 8.0))
     assert max(errors.tendency, errors.tendency_tl, errors.dot_test) < 1e-14

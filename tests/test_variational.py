@@ -83,6 +83,14 @@ def test_a_window_does_not_depend_on_its_neighbours():
     np.testing.assert_array_equal(together.state[1, 2], alone.state)
 
 
+def test_the_cost_that_was_minimised_is_the_cost():
+    rng = np.random.default_rng(12)
+    start, observations = twin(rng, steps=6)
+    method, background = FourDVar(PROPAGATOR, correlated()), start + rng.standard_normal(start.shape)
+    analysis = method.assimilate(observations, start, background)
+    np.testing.assert_allclose(analysis.cost, method.cost(analysis.state, observations, background)[0])
+
+
 def test_without_observations_of_weight_the_background_stays():
     rng = np.random.default_rng(5)
     start, observations = twin(rng, windows=(), steps=4, sigma=1e8)
@@ -137,6 +145,11 @@ BAD_OBSERVATIONS = {
     "values not finite": (ValueError, "expected finite numbers", {"sites": [[1]], "values": [[np.nan]]}),
     "values integer": (TypeError, "expected float32 or float64", {"sites": [[1]], "values": [[1]]}),
     "numbers differ": (ValueError, "like values", {"sites": [[1, 2]], "values": [[0.0]]}),
+    "sigma without an axis": (
+        ValueError,
+        r"sigma: expected one number or an array with the axes of values \(1, 1\), found \(1,\)",
+        {"sites": [[1]], "values": [[0.0]], "sigma": np.ones(1)},
+    ),
     "no error": (ValueError, "expected positive finite", {"sites": [[1]], "values": [[0.0]], "sigma": 0.0}),
 }
 
