@@ -1,5 +1,6 @@
 """From arrays to a finished kernel: choose the tile, build and compile once, run over all tiles on CPU or CUDA."""
 
+import sys
 from collections import deque
 from contextlib import contextmanager
 from functools import cache
@@ -90,7 +91,10 @@ def is_compiled(op, model, scheme, members, sites, uniform, dtype):
 def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
     built = bodies(model, SCHEMES[scheme], _targets.cpu_team, lanes, uniform)[op]
     name = f"{model.NAME}-{op}-{scheme}-{lanes}-{'uniform' if uniform else 'field'}-{dtype.name}"
-    return _targets.compile_cpu(built.body, name), built.layout
+    kernel = _targets.compile_cpu(built.body, name)
+    if sys.stderr.isatty() and not _targets.is_compiled(kernel):
+        print(f"l96kit: compiling {op} of {model.NAME}, {scheme}, {dtype.name}, for the first time", file=sys.stderr)
+    return kernel, built.layout
 
 
 @cache
