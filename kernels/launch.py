@@ -88,8 +88,13 @@ def is_compiled(op, model, scheme, members, sites, uniform, dtype):
 
 
 @cache
+def _cpu_bodies(model, scheme, lanes, uniform):
+    return bodies(model, SCHEMES[scheme], _targets.cpu_team, lanes, uniform)
+
+
+@cache
 def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
-    built = bodies(model, SCHEMES[scheme], _targets.cpu_team, lanes, uniform)[op]
+    built = _cpu_bodies(model, scheme, lanes, uniform)[op]
     name = f"{model.NAME}-{op}-{scheme}-{lanes}-{'uniform' if uniform else 'field'}-{dtype.name}"
     kernel = _targets.compile_cpu(built.body, name)
     if sys.stderr.isatty() and not _targets.is_compiled(kernel):
