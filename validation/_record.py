@@ -33,6 +33,17 @@ def provenance():
     }
 
 
+def keep(name, found, text, path=None, stored=False):
+    """Write what was found to the file that was asked for, and with its report `text` to results/ if wanted."""
+    everything = json.dumps(found, indent=1) + "\n"
+    if path:
+        path.write_text(everything)
+    if stored:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(everything)
+        (RESULTS / f"{name}.md").write_text(text + "\n")
+
+
 def store(name, data, title, text):
     """Keep a result in results/ as `name`.json, with its provenance, and `name`.md, a table under a heading."""
     RESULTS.mkdir(exist_ok=True)

@@ -6,7 +6,6 @@ The exit status is the verdict: 0 if every row holds.
 """
 
 import argparse
-import json
 import sys
 import zlib
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from l96kit.kernels.launch import require_cuda
 from l96kit.validation import ptx, simulator
-from l96kit.validation._record import RESULTS, provenance
+from l96kit.validation._record import keep, provenance
 from l96kit.validation._workers import run_all
 from l96kit.validation.battery import battery, failures
 from l96kit.validation.operators import OPERATORS
@@ -159,14 +158,9 @@ def main(arguments=None):
             found["ptx"] = ptx_rows(dtypes)
         else:
             found["operators"] += rows_of(target, dtypes)
-    print(report(found))
-    text = json.dumps(found, indent=1) + "\n"
-    if chosen.json:
-        chosen.json.write_text(text)
-    if chosen.store:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "gradients.json").write_text(text)
-        (RESULTS / "gradients.md").write_text(report(found) + "\n")
+    text = report(found)
+    print(text)
+    keep("gradients", found, text, chosen.json, chosen.store)
     return 1 if any(row["failures"] for row in found["operators"] + found["ptx"]) else 0
 
 

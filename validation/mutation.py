@@ -10,7 +10,6 @@ other. The copy is run by Python without compiling, so each takes a second. The 
 
 import argparse
 import ast
-import json
 import os
 import shutil
 import subprocess
@@ -29,7 +28,7 @@ import l96kit
 import l96kit.kernels
 import l96kit.reference
 from l96kit._progress import progress_bar
-from l96kit.validation._record import RESULTS, provenance
+from l96kit.validation._record import keep, provenance
 from l96kit.validation.battery import battery, failures
 from l96kit.validation.operators import OPERATORS
 
@@ -420,14 +419,9 @@ def main(arguments=None):
         about = {"path": fault.path, "function": fault.function, "before": fault.before, "after": fault.after}
         rows.append({**about, "verdict": verdict, "by": by})
     found = {"provenance": provenance(), "faults": rows}
-    print(report(found))
-    text = json.dumps(found, indent=1) + "\n"
-    if chosen.json:
-        chosen.json.write_text(text)
-    if chosen.store:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "mutation.json").write_text(text)
-        (RESULTS / "mutation.md").write_text(report(found) + "\n")
+    text = report(found)
+    print(text)
+    keep("mutation", found, text, chosen.json, chosen.store)
     return 1 if any(row["verdict"] == "survived" for row in rows) else 0
 
 
