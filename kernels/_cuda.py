@@ -10,7 +10,7 @@ import numpy as np
 from numba import cuda
 
 from l96kit.kernels._targets import FASTMATH, inline
-from l96kit.kernels.tile import tuple_of
+from l96kit.kernels.tile import cutting
 
 THREADS = 128  # in a block; the loops over a tile do not depend on it
 SHARED_BYTES = 48 * 1024  # what every device grants a block without being asked
@@ -26,24 +26,17 @@ def _wait():
     cuda.syncthreads()
 
 
-team = SimpleNamespace(span=_share, sync=_wait)
+@inline
+def _rank():
+    return cuda.threadIdx.x
 
 
-def _groups(layout):
-    """The nested tuple of tile arrays, cut out of one array: `cut(room, size)`."""
-    starts = [sum(layout[:group]) for group in range(len(layout))]
+@inline
+def _workers():
+    return cuda.blockDim.x
 
-    def array(position):
-        @inline
-        def one(room, size):
-            return room[position * size : (position + 1) * size]
 
-        return one
-
-    def group(index):
-        return tuple_of(lambda i: array(starts[index] + i), layout[index])
-
-    return tuple_of(group, len(layout))
+team = SimpleNamespace(span=_share, sync=_wait, rank=_rank, workers=_workers)
 
 
 def kernel(body, layout, dtype, shared):
@@ -51,7 +44,7 @@ def kernel(body, layout, dtype, shared):
 
     Tile arrays lie in shared memory if they fit there, else in the block's row of `scratch`.
     """
-    cut = _groups(layout)
+    cut = cutting(layout)
 
     def in_shared_memory(size, data, scratch):
         room = cuda.shared.array(0, dtype)

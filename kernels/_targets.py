@@ -1,7 +1,8 @@
 """All that is known here of Numba: one source for CPU and CUDA, the compile cache, and the launch.
 
 A *team* works on a tile: on the CPU one thread, on CUDA a block. `team.span(a, b)` gives each of its workers its share
-of the indices a..b-1 and `team.sync()` lets them wait for one another; nothing else differs between the targets.
+of the indices a..b-1, `team.sync()` lets them wait for one another, and `team.rank()` of `team.workers()` tells which
+of them one is; nothing else differs between the targets.
 """
 
 import hashlib
@@ -13,11 +14,10 @@ import tempfile
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType, SimpleNamespace
 
-import llvmlite
+import llvmlite.binding
 import numba
 import numpy as np
 from numba import njit
@@ -27,18 +27,39 @@ from numba.core.compiler import Compiler
 SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 FASTMATH = {"contract", "reassoc", "nsz"}  # never nnan or ninf: a blow-up is found by its NaN
 ALIGNMENT = 64  # bytes: one cache line, and the widest vector
+VECTORS_AT_ONCE = 4
 WORTH_A_THREAD = 200_000  # site-steps; below, starting a thread costs more than it saves
 
 
-class _DistinctArrays(Compiler):
-    """Numba's compiler, told that arrays which are arguments do not overlap (the callers see to that).
+class _TileCompiler(Compiler):
+    """Numba's compiler, told two things of our loops.
 
-    Without it each loop begins with a test of every pair of its arrays, which takes as long as the loop itself.
+    Arrays which are arguments do not overlap (the callers see to that): otherwise each loop begins with a test of every
+    pair of its arrays, which takes as long as the loop itself. And four vectors are worth handling in one turn, since
+    neighbours share what they load; LLVM would judge the longer loops too long for that. The second is a setting of
+    LLVM for the whole process, so it is taken back at the end; Numba compiles one function (with all that it calls) at
+    a time.
     """
+
+    _depth = 0
 
     def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
         flags.noalias = True
         super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
+
+    def compile_extra(self, func):
+        _interleave(VECTORS_AT_ONCE)
+        _TileCompiler._depth += 1
+        try:
+            return super().compile_extra(func)
+        finally:
+            _TileCompiler._depth -= 1
+            if not _TileCompiler._depth:
+                _interleave(0)  # as LLVM thinks best
+
+
+def _interleave(vectors):
+    llvmlite.binding.set_option("", f"-force-vector-interleave={vectors}")
 
 
 _OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy"}
@@ -46,9 +67,7 @@ _OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy"}
 # Small pieces are copied into their caller by Numba, large ones by LLVM: Numba alone would compile an adjoint for a
 # minute (each level of nesting is analysed anew), LLVM alone for twenty seconds (each piece is a function).
 inline = njit(inline="always", **_OPTIONS)
-part = njit(
-    forceinline=True, pipeline_class=_DistinctArrays, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS
-)
+part = njit(forceinline=True, pipeline_class=_TileCompiler, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
 
 
 def site_function(function):
@@ -69,7 +88,17 @@ def _nothing():
     pass
 
 
-cpu_team = SimpleNamespace(span=_all, sync=_nothing)
+@inline
+def _first():
+    return 0
+
+
+@inline
+def _one():
+    return 1
+
+
+cpu_team = SimpleNamespace(span=_all, sync=_nothing, rank=_first, workers=_one)
 
 
 # --- the CPU --------------------------------------------------------------------------------------------------------
@@ -176,17 +205,19 @@ def _rebuilt(function, change):
     return copy
 
 
-def compile_cpu(body, name):
-    """Compile `body(tile, data, work)` into `kernel(first, last, data, work)` over tiles first..last-1.
+def compile_cpu(body, cut, name):
+    """Compile `body(tile, data, work)` into `kernel(first, last, size, data, room)` over tiles first..last-1.
 
-    `name` must tell all choices that went into the body apart, since it names the folder of the compiled code.
+    `cut(room, size)` gives `work`. `name` must tell all choices that went into the body apart, since it names the
+    folder of the compiled code.
     """
 
-    def kernel(first, last, data, work):
+    def kernel(first, last, size, data, room):
+        work = cut(room, size)
         for tile in range(first, last):
             body(tile, data, work)
 
-    compiled = njit(kernel, fastmath=FASTMATH, error_model="numpy", nogil=True, pipeline_class=_DistinctArrays)
+    compiled = njit(kernel, fastmath=FASTMATH, error_model="numpy", nogil=True, pipeline_class=_TileCompiler)
     if not numba.config.DISABLE_JIT:
         _remember(compiled, name)
     return compiled
@@ -220,27 +251,30 @@ def is_compiled(kernel):
     return bool(getattr(cache, "_cache_path", None)) and any(Path(cache._cache_path).glob("*.nbc"))
 
 
-def workspace(layout, size, dtype):
-    """The groups of tile arrays that a body works in: of at least `size` numbers, each beginning on a cache line."""
+def workspace(arrays, size, dtype):
+    """Room for so many tile arrays of at least `size` numbers, each beginning on a cache line; and their length."""
     itemsize = np.dtype(dtype).itemsize
     lines = -(-size * itemsize // ALIGNMENT)
     lines += lines % 64 == 0  # arrays a multiple of 4096 bytes apart would share their place in the cache
-    room = np.empty((sum(layout) * lines + 1) * ALIGNMENT, np.uint8)
+    wanted = arrays * lines * ALIGNMENT
+    return aligned(np.empty(wanted + ALIGNMENT, np.uint8), wanted).view(dtype), lines * ALIGNMENT // itemsize
+
+
+def aligned(room, size):
+    """So many of an array of bytes, beginning on a cache line."""
     start = -room.ctypes.data % ALIGNMENT
-    used = room[start : start + sum(layout) * lines * ALIGNMENT]
-    arrays = iter(used.view(dtype).reshape(-1, lines * ALIGNMENT // itemsize))
-    return tuple(tuple(islice(arrays, count)) for count in layout)
+    return room[start : start + size]
 
 
-def run_cpu(kernel, layout, data, tiles, size, dtype, threads, effort):
+def run_cpu(kernel, arrays, data, tiles, size, dtype, threads, effort):
     """Run a kernel over all tiles, shared among threads; the result does not depend on their number.
 
-    `layout` counts the tile arrays of each group that the body works in, `size` is the length of one of them; `effort`
-    is in site-steps.
+    `arrays` is how many tile arrays the body works in, `size` the length of one; `effort` is in site-steps.
     """
 
     def part(first, last):
-        kernel(first, last, data, workspace(layout, size, dtype))
+        room, length = workspace(arrays, size, dtype)
+        kernel(first, last, length, data, room)
 
     parts = max(1, min(threads, tiles, int(effort // WORTH_A_THREAD)))
     bounds = [tiles * i // parts for i in range(parts + 1)]

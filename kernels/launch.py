@@ -9,6 +9,7 @@ import numpy as np
 
 from l96kit.kernels import _targets
 from l96kit.kernels.runge_kutta import SCHEMES
+from l96kit.kernels.tile import cutting
 from l96kit.kernels.trajectory import bodies
 
 SPARE_BYTES = 64 * 2**20  # of tape that are kept for the next adjoint
@@ -26,54 +27,64 @@ def lanes_for(members, sites, dtype):
 
 
 @contextmanager
-def tape(members, sites, steps, dtype, device="cpu"):
-    """Room (tile, step, site and lane) for the states that an adjoint is linearised about, lent for a while.
+def tape(model, members, sites, steps, dtype, device="cpu"):
+    """Room (tile, step, tile array) for the states that an adjoint is linearised about, lent for a while.
 
     Used room is lent again: fresh memory costs as much as the adjoint itself, page by page.
     """
     lanes = lanes_for(members, sites, dtype)
-    shape = (-(-members // lanes), steps, sites * lanes)
+    shape = (-(-members // lanes), steps, (sites + 2 * model.REACH) * lanes)
     if device != "cpu":
         yield empty(shape, dtype, device)
         return
-    wanted = steps * tape_bytes(members, sites, dtype)
+    wanted = steps * tape_bytes(model, members, sites, dtype)
     try:
         room = _spare.pop()
     except IndexError:
         room = np.empty(0, np.uint8)
-    if room.size < wanted:
-        room = np.empty(wanted, np.uint8)
+    if room.size < wanted + _targets.ALIGNMENT:
+        room = np.empty(wanted + _targets.ALIGNMENT, np.uint8)
     try:
-        yield room[:wanted].view(dtype).reshape(shape)
+        yield _targets.aligned(room, wanted).view(dtype).reshape(shape)
     finally:
         if room.size <= SPARE_BYTES:
             _spare.append(room)
 
 
-def tape_bytes(members, sites, dtype):
+def tape_bytes(model, members, sites, dtype):
     """Bytes of tape for one step."""
     lanes = lanes_for(members, sites, dtype)
-    return -(-members // lanes) * lanes * sites * np.dtype(dtype).itemsize
+    return -(-members // lanes) * lanes * (sites + 2 * model.REACH) * np.dtype(dtype).itemsize
 
 
-def launch(op, model, scheme, data, outputs, members, steps, device="cpu", threads=None):
+def zero_gradients(p, members, sites, dtype, device="cpu"):
+    """Where an adjoint adds what comes back to the parameters p: see `parameters.Gathering`."""
+    if not _are_uniform(p):
+        return np.zeros((len(p), members, sites), dtype)
+    tiles = -(-members // lanes_for(members, sites, dtype))
+    return np.zeros((len(p), tiles, 1 if device == "cpu" else _cuda().THREADS), dtype)
+
+
+def _are_uniform(p):
+    return p.shape[1:] == (1, 1)
+
+
+def launch(op, model, scheme, data, outputs, steps, device="cpu", threads=None):
     """Run `op` of `kernels.trajectory` on `data`, whose last `outputs` arrays are written; all other are only read.
 
-    `steps` is the number of time steps that the call amounts to. Returns nothing: the results are in the arrays.
+    The parameters come second in `data`, and the first output is as large as the ensemble. `steps` is the number of
+    time steps that the call amounts to. Returns nothing: the results are in the arrays.
     """
-    arrays = [a for a in data if hasattr(a, "shape")]
-    sites, dtype = arrays[0].shape[-1], np.dtype(arrays[0].dtype)
-    parameters = arrays[1] if op != "trajectory_ad" else arrays[0]
-    if op == "trajectory_ad":
-        sites = arrays[2].shape[-1]
-    uniform = parameters.shape[1:] == (1, 1)
+    first_output = data[-outputs]
+    (members, sites), dtype = first_output.shape[-2:], np.dtype(first_output.dtype)
+    uniform = _are_uniform(data[1])
     lanes = lanes_for(members, sites, dtype)
     tiles = -(-members // lanes)
     size = (sites + 2 * model.REACH) * lanes
     if device == "cpu":
         kernel, layout = _cpu_kernel(op, model, scheme, lanes, uniform, dtype)
         threads = _targets.default_threads() if threads is None else threads
-        _targets.run_cpu(kernel, layout, data, tiles, size, dtype, threads, members * sites * max(1, steps))
+        _targets.run_cpu(kernel, sum(layout), data, tiles, size, dtype, threads, members * sites * max(1, steps))
     else:
         layout = _layout(op, model, scheme, lanes, uniform)
         shared = _cuda().fits_shared_memory(layout, size, dtype)
@@ -96,7 +107,7 @@ def _cpu_bodies(model, scheme, lanes, uniform):
 def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
     built = _cpu_bodies(model, scheme, lanes, uniform)[op]
     name = f"{model.NAME}-{op}-{scheme}-{lanes}-{'uniform' if uniform else 'field'}-{dtype.name}"
-    kernel = _targets.compile_cpu(built.body, name)
+    kernel = _targets.compile_cpu(built.body, cutting(built.layout), name)
     if sys.stderr.isatty() and not _targets.is_compiled(kernel):
         print(f"l96kit: compiling {op} of {model.NAME}, {scheme}, {dtype.name}, for the first time", file=sys.stderr)
     return kernel, built.layout

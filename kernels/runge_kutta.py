@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from l96kit.kernels._targets import inline, part, site_function
-from l96kit.kernels.tile import U, chain, halo, parameter_windows, window
+from l96kit.kernels.parameters import windows
+from l96kit.kernels.tile import U, chain, halo, in_turn, scaled_window, window
 
 
 class Tableau(NamedTuple):
@@ -36,7 +37,8 @@ class Sweep(NamedTuple):
 
     result += weights[i] k_i  and  y_{i+1} = bases[i] base + sum_{m<=i} rows[i][m] k_m.
 
-    A number is a pair (constant, whether it is multiplied by dt); None stands for what is not computed.
+    A number is a pair (constant, whether it is multiplied by dt); None stands for what is not computed. A sweep without
+    a start begins with base itself, which is read while the result is elsewhere: only a single stage needs another.
     """
 
     start: object
@@ -51,7 +53,7 @@ ONE = (1.0, False)
 def forward_sweep(tableau):
     stages = len(tableau.b)
     return Sweep(
-        start=None if stages > 1 else ONE,  # a single stage reads its neighbours while the result is written
+        start=None if stages > 1 else ONE,
         weights=tuple((b, True) for b in tableau.b),
         bases=(ONE,) * (stages - 1),
         rows=tuple(tuple((a, True) for a in row) for row in tableau.a[1:]),
@@ -65,9 +67,10 @@ def stages_sweep(tableau):
 
 
 def adjoint_sweep(tableau):
+    """Without a start, what the first stage reads of base is still to be multiplied by dt b_s."""
     order = range(len(tableau.b) - 1, -1, -1)
     return Sweep(
-        start=(tableau.b[-1], True),
+        start=None if len(tableau.b) > 1 else (tableau.b[-1], True),
         weights=(ONE,) * len(tableau.b),
         bases=tuple((tableau.b[i], True) for i in order[1:]),
         rows=tuple(tuple((tableau.a[m][i], True) for m in order if m > i) for i in order[1:]),
@@ -115,32 +118,23 @@ def stage_state(base, row, slots):
     return chain(plus, len(row) - 1, start)
 
 
-def in_turn(actions):
-    """One function that calls the given functions of a pass, all with the same arguments, one after the other."""
-
-    @inline
-    def nothing(base, y, result, k, args, dt, edge, n):
-        pass
-
-    def then(earlier, index):
-        action = actions[index]
-
-        @inline
-        def both(base, y, result, k, args, dt, edge, n):
-            earlier(base, y, result, k, args, dt, edge, n)
-            action(base, y, result, k, args, dt, edge, n)
-
-        return both
-
-    return chain(then, len(actions), nothing)
+@inline
+def _no_sums(args):
+    return ()
 
 
-def stages_of(sweep, slope, place, team, fill, first):
-    """The stages of a sweep, each as a pair (prepare, run) of functions of tile arrays, to be called in turn.
+@inline
+def _nothing(both):
+    pass
 
-    `prepare` completes the stage state with its halo, `run` passes over the tile. `slope(i)` gives k_i at one site
-    from the stage state y_i, `place(i)` is where the tuple `y` holds y_i, and `first` is the index of the first site
-    in a tile, behind the halo. The last stage leaves the result in `base`.
+
+def stages_of(sweep, slope, place, team, fill, first, start_sums=_no_sums, finish_sums=_nothing):
+    """The stages of a sweep, each as a pair (prepare, run) of functions of (base, y, result, k, args, dt, n).
+
+    `prepare` completes the stage state with its halo, `run` passes over the tile. `slope(i)` gives k_i at one site from
+    the stage state y_i and what else it needs, `args`, and with it the sums that are made over a pass, if any.
+    `place(i)` is where the tuple `y` holds y_i, and `first` is the index of the first site in a tile, behind the halo.
+    The last stage leaves the result in `base`.
     """
     span = team.span
     slots = {m: slot for slot, m in enumerate(kept(sweep))}
@@ -169,11 +163,12 @@ def stages_of(sweep, slope, place, team, fill, first):
                 return y[source]
 
         @part
-        def prepare(base, y, result, k, args, dt, edge, n):
+        def prepare(everything):
+            base, y, result, k, args, dt, n = everything
             if has_start:
                 for j in span(first, first + n):
                     y[source][j] = start(base, dt) * base[j]
-            fill(state_of(base, y), edge, n)
+            fill(state_of(base, y), n)
 
         if has_next:
 
@@ -217,29 +212,32 @@ def stages_of(sweep, slope, place, team, fill, first):
                 pass
 
         @part
-        def run(base, y, result, k, args, dt, edge, n):
+        def run(everything):
+            base, y, result, k, args, dt, n = everything
+            sums = start_sums(args)
             for j in span(first, first + n):
-                value = derivative(state_of(base, y), args, j)
+                value, sums = derivative(state_of(base, y), args, sums, j)
                 advance(value, base, y, k, dt, j)
                 add(value, base, result, dt, j)
                 remember(value, k, j)
+            finish_sums((args, sums))
 
         return prepare, run
 
     return [stage(i) for i in range(len(sweep.weights))]
 
 
-def one_step(model, tableau, team, lanes, uniform):
-    """The inlined functions `step`, `step_tl`, `step_ad` of (work, dt, n), and how many arrays they work in.
+def one_step(model, tableau, team, lanes, uniform, gather):
+    """The functions `step` and `step_tl` of (work, dt, n), `step_ad` of (x, work, dt, n), and the arrays they work in.
 
     `work` is a tuple of groups of tile arrays, `layout` the length of each group. State, parameters and adjoints lie
-    in the first array of their groups: (x, result, edge), stage states, kept k, parameters; then the same for the
-    tangent or the adjoint. `step` needs the first four groups.
+    in the first array of their groups: (x, result), stage states, kept k, parameters; then the same for the tangent or
+    the adjoint. `step` needs the first four groups. `gather` is from `parameters.gathering`.
     """
-    stages = len(tableau.b)
+    stages, count = len(tableau.b), len(model.PARAMETERS)
     first = U(model.REACH * lanes)
     look = window(model.REACH, lanes)
-    parameters = parameter_windows(model.REACH, lanes, len(model.PARAMETERS), uniform)
+    parameters = windows(model.REACH, lanes, count, uniform)
     fill = halo(team, model.REACH, lanes)
     tendency, tendency_tl, tendency_ad = map(site_function, (model.tendency, model.tendency_tl, model.tendency_ad))
 
@@ -248,19 +246,22 @@ def one_step(model, tableau, team, lanes, uniform):
     def two_places(i):
         return i % 2
 
+    def all_of(pairs):
+        return in_turn([action for pair in pairs for action in pair])
+
     # forward
 
     @inline
-    def slope(x, p, j):
-        return tendency(look(x, j), parameters(p, j))
+    def slope(x, p, sums, j):
+        return tendency(look(x, j), parameters(p, j)), sums
 
     forward_stages = stages_of(forward, lambda i: slope, two_places, team, fill, first)
-    whole_step = in_turn([action for pair in forward_stages for action in pair])
+    whole_step = all_of(forward_stages)
 
     @part
     def step(work, dt, n):
-        (x, result, edge), y, k, p = work[0], work[1], work[2], work[3]
-        whole_step(x, y, result, k, p, dt, edge, n)
+        (x, result), y, k, p = work[0], work[1], work[2], work[3]
+        whole_step((x, y, result, k, p, dt, n))
 
     # tangent: each stage before the forward stage that overwrites what it reads
 
@@ -268,79 +269,92 @@ def one_step(model, tableau, team, lanes, uniform):
         at_base, source = i == 0 and stages > 1, two_places(i)
 
         @inline
-        def at_stage(x_tl, args, j):
+        def at_stage(x_tl, args, sums, j):
             x, y, p, p_tl = args
             state = x if at_base else y[source]
-            return tendency_tl(look(state, j), parameters(p, j), look(x_tl, j), parameters(p_tl, j))
+            return tendency_tl(look(state, j), parameters(p, j), look(x_tl, j), parameters(p_tl, j)), sums
 
         return at_stage
 
     tangent_stages = stages_of(forward, slope_tl, two_places, team, fill, first)
 
-    def both(earlier, i):
+    def both(i):
         (prepare, run), (prepare_tl, run_tl) = forward_stages[i], tangent_stages[i]
 
         @part
-        def pair(work, dt, n):
-            earlier(work, dt, n)
-            (x, result, edge), y, k, p = work[0], work[1], work[2], work[3]
-            (x_tl, result_tl), y_tl, k_tl, p_tl = work[4], work[5], work[6], work[7]
-            prepare(x, y, result, k, p, dt, edge, n)
-            prepare_tl(x_tl, y_tl, result_tl, k_tl, (x, y, p, p_tl), dt, edge, n)
-            run_tl(x_tl, y_tl, result_tl, k_tl, (x, y, p, p_tl), dt, edge, n)
-            run(x, y, result, k, p, dt, edge, n)
+        def pair(args):
+            forward_args, tangent_args = args
+            prepare(forward_args)
+            prepare_tl(tangent_args)
+            run_tl(tangent_args)
+            run(forward_args)
 
         return pair
 
-    @inline
-    def nothing(work, dt, n):
-        pass
+    whole_step_tl = in_turn([both(i) for i in range(stages)])
 
-    step_tl = chain(both, stages, nothing)
+    @part
+    def step_tl(work, dt, n):
+        (x, result), y, k, p = work[0], work[1], work[2], work[3]
+        (x_tl, result_tl), y_tl, k_tl, p_tl = work[4], work[5], work[6], work[7]
+        tangent_args = x_tl, y_tl, result_tl, k_tl, (x, y, p, p_tl), dt, n
+        whole_step_tl(((x, y, result, k, p, dt, n), tangent_args))
 
     # adjoint: the stage states once more, then the transposed stages from the last to the first
+
+    _, start, collect, finish, _ = gather
+    look_scaled = scaled_window(model.REACH, lanes, number(tableau.b[-1], True))
 
     def slope_ad(i):
         stage = stages - 1 - i
         at_base, source = stage == 0, max(stage - 1, 0)
 
         @inline
-        def at_stage(y_ad, args, j):
-            x, y, p, p_ad = args
+        def look_at_base(y_ad, dt, j):
+            return look_scaled((y_ad, dt), j)
+
+        @inline
+        def look_at_stage(y_ad, dt, j):
+            return look(y_ad, j)
+
+        look_ad = look_at_base if i == 0 and stages > 1 else look_at_stage
+
+        @inline
+        def at_stage(y_ad, args, sums, j):
+            x, y, p, p_ad, dt = args
             state = x if at_base else y[source]
-            x_ad, at_site = tendency_ad(look(state, j), parameters(p, j), look(y_ad, j))
-            add_to(p_ad, at_site, j)
-            return x_ad
+            x_ad, at_site = tendency_ad(look(state, j), parameters(p, j), look_ad(y_ad, dt, j))
+            return x_ad, collect(p_ad, sums, at_site, j)
 
         return at_stage
 
-    add_to = add_to_all(len(model.PARAMETERS))
-    to_last_stage = in_turn(
-        [
-            action
-            for pair in stages_of(stages_sweep(tableau), lambda i: slope, lambda i: i - 1, team, fill, first)
-            for action in pair
-        ]
-    )
-    all_back = in_turn(
-        [action for pair in stages_of(adjoint, slope_ad, two_places, team, fill, first) for action in pair]
-    )
+    @inline
+    def start_sums(args):
+        return start(args[3])
+
+    @inline
+    def finish_sums(args_and_sums):
+        args, sums = args_and_sums
+        finish((args[3], sums))
+
+    stage_states = stages_of(stages_sweep(tableau), lambda i: slope, lambda i: i - 1, team, fill, first)
+    adjoint_stages = stages_of(adjoint, slope_ad, two_places, team, fill, first, start_sums, finish_sums)
+    to_last_stage, all_back = all_of(stage_states), all_of(adjoint_stages)
 
     @part
-    def step_ad(work, dt, n):
-        (x, result, edge), y, k, p = work[0], work[1], work[2], work[3]
+    def step_ad(x, work, dt, n):
+        y, k, p = work[1], work[2], work[3]
         (x_ad, result_ad), y_ad, k_ad, p_ad = work[4], work[5], work[6], work[7]
-        to_last_stage(x, y, result, k, p, dt, edge, n)
+        to_last_stage((x, y, x, k, p, dt, n))
         if stages > 1:
-            fill(y[stages - 2], edge, n)
+            fill(y[stages - 2], n)
         else:
-            fill(x, edge, n)
-        all_back(x_ad, y_ad, result_ad, k_ad, (x, y, p, p_ad), dt, edge, n)
+            fill(x, n)
+        all_back((x_ad, y_ad, result_ad, k_ad, (x, y, p, p_ad, dt), dt, n))
 
-    count = len(model.PARAMETERS)
-    forward_layout = (3, 2, len(kept(forward)), count)
+    forward_layout = (2, 2, len(kept(forward)), count)
     tangent_layout = (*forward_layout, 2, 2, len(kept(forward)), count)
-    adjoint_layout = (3, max(2, stages - 1), len(kept(forward)), count, 2, 2, len(kept(adjoint)), count)
+    adjoint_layout = (2, max(2, stages - 1), len(kept(forward)), count, 2, 2, len(kept(adjoint)), count)
     return SimpleNamespace(
         step=step,
         step_tl=step_tl,
@@ -349,21 +363,3 @@ def one_step(model, tableau, team, lanes, uniform):
         layout_tl=tangent_layout,
         layout_ad=adjoint_layout,
     )
-
-
-def add_to_all(count):
-    """`p_ad[i][j] += values[i]` for each parameter."""
-
-    @inline
-    def nothing(p_ad, values, j):
-        pass
-
-    def more(fewer, i):
-        @inline
-        def add(p_ad, values, j):
-            fewer(p_ad, values, j)
-            p_ad[i][j] += values[i]
-
-        return add
-
-    return chain(more, count, nothing)

@@ -21,6 +21,26 @@ def chain(make, count, start):
     return start
 
 
+def in_turn(actions):
+    """One function that calls the given ones, all with the same argument (of several, a tuple), one after the other."""
+
+    @inline
+    def nothing(args):
+        pass
+
+    def then(earlier, index):
+        action = actions[index]
+
+        @inline
+        def both(args):
+            earlier(args)
+            action(args)
+
+        return both
+
+    return chain(then, len(actions), nothing)
+
+
 def tuple_of(item, count):
     """Build `f(*args) = (item(0)(*args), item(1)(*args), ...)` for the two-argument functions item(i)."""
 
@@ -40,62 +60,75 @@ def tuple_of(item, count):
     return chain(longer, count, empty)
 
 
+def cutting(layout):
+    """`cut(room, size)`: tile arrays of a length, in groups of as many as `layout` says, out of one array."""
+    starts = [sum(layout[:group]) for group in range(len(layout))]
+
+    def array(position):
+        @inline
+        def one(room, size):
+            return room[position * size : (position + 1) * size]
+
+        return one
+
+    def group(index):
+        return tuple_of(lambda i: array(starts[index] + i), layout[index])
+
+    return tuple_of(group, len(layout))
+
+
 def window(reach, lanes):
     """The values round index j, ordered so that `w[m]` is the one m sites to the right and `w[-m]` to the left."""
+    return tuple_of(lambda index: _neighbour(index, reach, lanes), 2 * reach + 1)
 
-    def neighbour(index):
-        right = index <= reach
-        offset = U(lanes * (index if right else 2 * reach + 1 - index))
+
+def scaled_window(reach, lanes, weight):
+    """The same of `(x, dt)`: values that are multiplied by `weight(x, dt)`."""
+
+    def scaled(index):
+        neighbour = _neighbour(index, reach, lanes)
 
         @inline
-        def to_the_right(x, j):
-            return x[j + offset]
+        def multiplied(x_and_dt, j):
+            x, dt = x_and_dt
+            return weight(x, dt) * neighbour(x, j)
 
-        @inline
-        def to_the_left(x, j):
-            return x[j - offset]
+        return multiplied
 
-        return to_the_right if right else to_the_left
-
-    return tuple_of(neighbour, 2 * reach + 1)
+    return tuple_of(scaled, 2 * reach + 1)
 
 
-def parameter_windows(reach, lanes, count, uniform):
-    """One window for each parameter; a uniform parameter is a single number, the same at every site and member."""
+def _neighbour(index, reach, lanes):
+    right = index <= reach
+    offset = U(lanes * (index if right else 2 * reach + 1 - index))
 
     @inline
-    def the_number(x, j):
-        return x[0]
+    def to_the_right(x, j):
+        return x[j + offset]
 
-    look = tuple_of(lambda index: the_number, 2 * reach + 1) if uniform else window(reach, lanes)
+    @inline
+    def to_the_left(x, j):
+        return x[j - offset]
 
-    def parameter(index):
-        @inline
-        def build(p, j):
-            return look(p[index], j)
-
-        return build
-
-    return tuple_of(parameter, count)
+    return to_the_right if right else to_the_left
 
 
 def halo(team, reach, lanes):
-    """Copy both ends of the ring to the far sides, by way of `edge`: a loop within one array would move single numbers,
-    and whole vectors read afterwards would wait for them (a third of the time of a step)."""
+    """Copy both ends of the ring to the far sides."""
     span, sync = team.span, team.sync
     width = U(reach * lanes)
 
     @part
-    def fill(x, edge, n):
+    def both_ends(ring, beyond, n):
+        for j in span(U(0), width):
+            beyond[j] = ring[n + j]
+        for j in span(U(0), width):
+            beyond[width + n + j] = ring[width + j]
+
+    @part
+    def fill(x, n):
         sync()
-        for j in span(U(0), width):
-            edge[j] = x[n + j]
-        for j in span(U(0), width):
-            x[j] = edge[j]
-        for j in span(U(0), width):
-            edge[j] = x[width + j]
-        for j in span(U(0), width):
-            x[width + n + j] = edge[j]
+        both_ends(x, x, n)  # what is read and what is written are distinct: told so, the compiler moves whole vectors
         sync()
 
     return fill
@@ -104,7 +137,8 @@ def halo(team, reach, lanes):
 def transfer(team, reach, lanes):
     """Between an array (member, site) and a tile: `load` and `load_add` into the tile, `store` and `add` out of it.
 
-    A tile that is wider than what is left of the ensemble repeats the last member; an array of one member serves all.
+    A tile that is wider than what is left of the ensemble is filled up by `load` with the last member, whose numbers
+    are harmless, and left alone by the others. An array of one member serves all.
     """
     span = team.span
     left, width = U(reach), U(lanes)
@@ -119,11 +153,9 @@ def transfer(team, reach, lanes):
 
     @part
     def load_add(x, tile, first):
-        last = U(x.shape[0]) - U(1)
-        for lane in range(width):
-            member = min(first + lane, last)
+        for lane in range(min(width, U(x.shape[0]) - first)):
             for k in span(U(0), U(x.shape[1])):
-                tile[(k + left) * width + lane] += x[member, k]
+                tile[(k + left) * width + lane] += x[first + lane, k]
 
     @part
     def store(tile, x, first):

@@ -200,5 +200,5 @@ def unbroadcast(field, ensemble_shape, shape):
     field = field.reshape(ensemble_shape)
     surplus = field.ndim - len(shape)
     field = field.sum(axis=tuple(range(surplus)))
-    copied = tuple(axis for axis, length in enumerate(shape) if length == 1 and field.shape[axis] != 1)
+    copied = tuple(axis for axis, length in enumerate(shape) if length == 1)
     return field.sum(axis=copied, keepdims=True)

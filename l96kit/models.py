@@ -15,7 +15,7 @@ import numpy as np
 
 from l96kit import _arrays
 from l96kit.kernels import _targets, lorenz96
-from l96kit.kernels.launch import launch
+from l96kit.kernels import launch as kernels
 
 SMALLEST_RING = 4
 
@@ -65,7 +65,7 @@ class Model:
         """
         x, y_ad = self._pair(x, y_ad, "y_ad")
         p = self.parameter_array(x.shape, x.dtype)
-        x_ad, p_ad = np.zeros_like(_arrays.members(x)), self.zero_gradients(x)
+        x_ad, p_ad = np.zeros_like(_arrays.members(x)), kernels.zero_gradients(p, *_arrays.members(x).shape, x.dtype)
         self._launch("tendency_ad", (_arrays.members(x), p, _arrays.members(y_ad), x_ad, p_ad), 2)
         return x_ad.reshape(x.shape), self.parameter_gradients(p_ad, x.shape)
 
@@ -94,13 +94,11 @@ class Model:
             for values in (self.parameters, changes)
         )
 
-    def zero_gradients(self, x):
-        return np.zeros((len(self.parameters), *_arrays.members(x).shape), x.dtype)
-
     def parameter_gradients(self, p_ad, shape):
-        """Gradients of the ensemble's fields (parameter, member, site) as arrays like the parameters themselves."""
+        """What a kernel added up for an ensemble of `shape` as arrays like the parameters themselves."""
+        uniform = _arrays.is_uniform(self.parameters.values())
         return {
-            name: _arrays.unbroadcast(gradient, shape, np.shape(self.parameters[name]))
+            name: _arrays.unbroadcast(gradient, gradient.shape if uniform else shape, np.shape(self.parameters[name]))
             for name, gradient in zip(self.parameters, p_ad)
         }
 
@@ -119,7 +117,7 @@ class Model:
         return _broadcast(x, other, name)
 
     def _launch(self, op, data, outputs):
-        launch(op, self.kernel, "euler", data, outputs, len(data[-1 if op != "tendency_ad" else -2]), 1)
+        kernels.launch(op, self.kernel, "euler", data, outputs, 1)
 
 
 def _broadcast(x, other, name):

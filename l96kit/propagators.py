@@ -145,7 +145,7 @@ class Propagator:
         p, p_tl = self.model.parameter_pair(parameters_tl, shape, x.dtype)
         y_tl = np.empty((intervals + 1, *shape), x.dtype)
         data = (members(x), p, members(x_tl), p_tl, float(self.dt), every, times(y_tl))
-        self._launch("trajectory_tl", data, 1, len(members(x_tl)), intervals * every)
+        self._launch("trajectory_tl", data, 1, intervals * every)
         if not np.isfinite(y_tl[-1]).all():
             self.trajectory(x, steps, every)  # if it is the run itself that blew up, then this says where
             raise OverflowError(
@@ -205,12 +205,12 @@ class Propagator:
         x = self._state(x)
         intervals, every = self._intervals(steps, every), int(every)
         start, p = members(x), self._parameters(x)
-        per_interval = every * kernels.tape_bytes(*start.shape, x.dtype)
+        per_interval = every * kernels.tape_bytes(self.model.kernel, *start.shape, x.dtype)
         segment = max(1, TAPE_BYTES // per_interval)
         if checkpoints is not None:
             segment = max(1, _arrays.count(checkpoints, "checkpoints") // every)
         segment = min(segment, max(intervals, 1))
-        x_ad, p_ad = np.zeros_like(start), self.model.zero_gradients(x)
+        x_ad, p_ad = np.zeros_like(start), kernels.zero_gradients(p, *start.shape, x.dtype, self.device)
         total = []
 
         def advance(state, first, last):
@@ -220,7 +220,7 @@ class Propagator:
 
         def reverse(state, first, last):
             y = np.empty((last - first + 1, *start.shape), x.dtype)
-            with kernels.tape(*start.shape, (last - first) * every, x.dtype) as tape:
+            with kernels.tape(self.model.kernel, *start.shape, (last - first) * every, x.dtype) as tape:
                 self._run(state, p, y, every, False, x.shape, first * every, tape)
                 begin = 0 if first == 0 else 1  # the first state of a segment is the last of the one before
                 t = np.arange(first + begin, last + 1) * every
@@ -231,8 +231,8 @@ class Propagator:
                     y_ad = np.concatenate([np.zeros_like(y[:begin]), y_ad])
                     y_ad[-1] += x_ad
                     x_ad[...] = 0
-                data = (p, float(self.dt), every, tape, y_ad, x_ad, p_ad)
-                self._launch("trajectory_ad", data, 2, len(start), (last - first) * every)
+                data = (tape, p, float(self.dt), every, y_ad, x_ad, p_ad)
+                self._launch("trajectory_ad", data, 2, (last - first) * every)
 
         reverse_in_segments(start, intervals, segment, checkpoints, advance, reverse)
         if not np.isfinite(x_ad).all():
@@ -317,8 +317,8 @@ class Propagator:
             raise TypeError(f"cost: expected y_ad of real numbers, found {y_ad.dtype}; return dJ/dy")
         return J, _arrays.plain(y_ad, y.dtype)
 
-    def _launch(self, op, data, outputs, ensemble, steps):
-        kernels.launch(op, self.model.kernel, self.scheme, data, outputs, ensemble, steps, self.device, self.threads)
+    def _launch(self, op, data, outputs, steps):
+        kernels.launch(op, self.model.kernel, self.scheme, data, outputs, steps, self.device, self.threads)
 
     def _run(self, x, p, y, every, progress, shape, first_step=0, tape=None):
         """Fill y (time, member, site) from x (member, site), in pieces; a blow-up is reported with its step.
@@ -355,7 +355,7 @@ class Propagator:
 
     def _step_on(self, x, p, every, y, tape):
         data = (x, p, float(self.dt), every, y, tape)
-        self._launch("trajectory", data, 2, len(x), (len(y) - 1) * every)
+        self._launch("trajectory", data, 2, (len(y) - 1) * every)
 
     def _report(self, p, y, every, shape, first_step):
         """Find the first bad step: the first stored time that is not finite, then by halves, as nothing heals later."""

@@ -54,7 +54,7 @@ def test_a_window_that_does_not_fit_the_memory_is_cut(monkeypatch):
         return (y**2).sum() / 2, y
 
     whole = propagator.gradient(x, cost, 40)
-    monkeypatch.setattr(propagators, "TAPE_BYTES", 10 * 8 * 9 * 8)  # ten steps of a tile of eight members
+    monkeypatch.setattr(propagators, "TAPE_BYTES", 10 * 8 * (9 + 4) * 8)  # ten steps of a tile of eight members
     cut = propagator.gradient(x, cost, 40)
     assert pieces == [41, 10, 10, 10, 11]
     np.testing.assert_array_equal(whole[1], cut[1])

@@ -43,7 +43,9 @@ FOLDERS = {
 # something of their own for them; an inner function belongs to the one that it lies in.
 PLACES = {
     "kernels/lorenz96.py": ("tendency_tl", "tendency_ad"),
-    "kernels/tile.py": ("transfer.load_add", "transfer.add"),
+    "kernels/tile.py": ("scaled_window", "transfer.load_add", "transfer.add"),
+    "kernels/parameters.py": ("_gathering_numbers", "_gathering_fields"),
+    "kernels/launch.py": ("tape", "zero_gradients"),
     "kernels/runge_kutta.py": (
         "stages_sweep",
         "adjoint_sweep",
@@ -51,12 +53,13 @@ PLACES = {
         "one_step.slope_tl",
         "one_step.both",
         "one_step.slope_ad",
+        "one_step.start_sums",
+        "one_step.finish_sums",
         "one_step.step_ad",
-        "add_to_all",
     ),
     "kernels/trajectory.py": (
-        "bodies.loading_plain",
-        "bodies.storing",
+        "bodies.copy",
+        "bodies.set_to_zero",
         "bodies.tendency_tl",
         "bodies.tendency_ad",
         "bodies.trajectory_tl",
@@ -66,7 +69,6 @@ PLACES = {
         "Model.tendency_tl",
         "Model.tendency_ad",
         "Model.parameter_pair",
-        "Model.zero_gradients",
         "Model.parameter_gradients",
     ),
     "propagators.py": (
@@ -85,7 +87,6 @@ PLACES = {
 # not counted.
 _ROOM = "only more room or work than needed"
 _SCRATCH = "another scratch array of the same length, free at that time"
-_UNUSED = "preparing a stage uses nothing but its state, by the same function for tangent and state"
 EQUIVALENT = (
     ("adjoint_sweep", "tableau.b[-1]", "tableau.b[0]", "the first and the last weight of each scheme are the same"),
     ("kept", "len(row) > m + 1", "len(row) >= m + 1", _ROOM),
@@ -93,42 +94,30 @@ EQUIVALENT = (
     ("kept", "len(row) > m + 1", "len(row) > m + 0", _ROOM),
     ("kept", "row[m][0]", "row[m][1]", _ROOM),
     ("kept", "row[m][0]", "row[m][-1]", _ROOM),
-    ("one_step.both", "prepare_tl(", "prepare(", _UNUSED),
-    ("one_step.both", "prepare_tl(x_tl, y_tl, result_tl,", "prepare_tl(x_tl, y_tl, result,", _UNUSED),
-    ("one_step.both", "prepare_tl(x_tl, y_tl, result_tl, k_tl,", "prepare_tl(x_tl, y_tl, result_tl, k,", _UNUSED),
-    (
-        "one_step.both",
-        "prepare_tl(x_tl, y_tl, result_tl, k_tl, (x, y, p, p_tl)",
-        "prepare_tl(x_tl, y_tl, result_tl, k_tl, (x, y, p, p)",
-        _UNUSED,
-    ),
     ("one_step.slope_ad", "max(stage - 1, 0)", "max(stage - 1, -1)", "the first stage does not look there"),
     ("one_step.step_ad", "result_ad, k_ad, (x,", "result, k_ad, (x,", _SCRATCH),
     ("one_step.step_ad", "result_ad, k_ad, (x,", "result_ad, k, (x,", _SCRATCH),
     ("bodies.tendency_tl", "(work[4], work[7])", "(work[5], work[7])", _SCRATCH),
     ("bodies.tendency_ad", "(work[4], work[7])", "(work[5], work[7])", _SCRATCH),
-    ("bodies.trajectory_tl", "work[0][2]", "work[0][1]", _SCRATCH),
-    ("bodies.trajectory_ad", "work[0][2]", "work[0][1]", _SCRATCH),
     ("Model.parameter_pair", "changes[name] = change", "changes[name] += change", "it was zero before"),
     ("Propagator.step_tl", "x_tl, 1, 1,", "x_tl, 2, 1,", _ROOM),
     ("Propagator.gradient.advance", "np.empty((2,", "np.empty((3,", _ROOM),
     (
         "Propagator.gradient.reverse",
-        "tape(*start.shape, (last - first) * every",
-        "tape(*start.shape, (last + first) * every",
+        "tape(self.model.kernel, *start.shape, (last - first) * every",
+        "tape(self.model.kernel, *start.shape, (last + first) * every",
         _ROOM,
     ),
     (
         "Propagator.gradient.reverse",
-        "tape(*start.shape, (last - first) * every",
-        "tape(*start.shape, last * every",
+        "tape(self.model.kernel, *start.shape, (last - first) * every",
+        "tape(self.model.kernel, *start.shape, last * every",
         _ROOM,
     ),
     ("Propagator.gradient.reverse", "!= (0, intervals)", "!= (-1, intervals)", _ROOM),
     ("reverse_in_segments", "len(segments) == 1", "len(segments) == 0", "one segment is also a case of several"),
     ("reverse_in_segments", "segments[0]", "segments[-1]", "there is only one"),
     ("reverse_in_segments", "checkpoints >= len(segments)", "checkpoints > len(segments)", "then a schedule does it"),
-    ("unbroadcast", "field.shape[axis] != 1", "field.shape[axis] != 0", "a sum over one number is that number"),
 )
 
 # Operator and members; the quick ones come first, as few faults come to the last. The last tile is never full.

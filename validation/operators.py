@@ -9,12 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
-from l96kit import models
 from l96kit.kernels import launch as kernels
 from l96kit.models import Lorenz96, StencilModel
 from l96kit.propagators import Propagator
@@ -26,15 +26,16 @@ DT = 0.05  # time units; six hours of the atmosphere, as Lorenz (1996) took it
 @contextmanager
 def launching(device=None, times=1):
     """Every kernel is launched so many times, on another device if one is given (a model's tendency names none)."""
-    original = kernels.launch
+    original, choice = kernels.launch, {} if device is None else {"device": device}
 
     def launch(*args, **choices):
-        if device is not None:
-            choices["device"] = device
         for _ in range(times):
-            original(*args, **choices)
+            original(*args, **{**choices, **choice})
 
-    with mock.patch.object(kernels, "launch", launch), mock.patch.object(models, "launch", launch):
+    with (
+        mock.patch.object(kernels, "launch", launch),
+        mock.patch.object(kernels, "zero_gradients", partial(kernels.zero_gradients, **choice)),
+    ):
         yield
 
 

@@ -26,7 +26,7 @@ ARGUMENTS = {
     "tendency_ad": (2, 3, 2, 2, 3),
     "trajectory": (2, 3, float64, int64, 3, 3),
     "trajectory_tl": (2, 3, 2, 3, float64, int64, 3),
-    "trajectory_ad": (3, float64, int64, 3, 3, 2, 3),
+    "trajectory_ad": (3, 3, float64, int64, 3, 2, 3),
 }
 
 
