@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from l96kit.kernels._targets import inline
-from l96kit.kernels.tile import U, in_turn, tuple_of, window
+from l96kit.kernels.tile import in_turn, tuple_of, window
 
 
 def windows(reach, lanes, count, uniform):
@@ -78,11 +78,15 @@ def _gathering_numbers(team, count):
     """Each worker keeps its sums in registers during a pass, and between passes at its own place in the tile array."""
     rank = team.rank
 
+    @inline
+    def has_place(tile):
+        return rank() < tile.shape[0]  # a worker beyond has no site
+
     def beginning(i):
         @inline
         def one(args):
             p_ad, out, tile, first = args
-            if rank() < p_ad[i].shape[0]:  # a worker beyond has no site
+            if has_place(p_ad[i]):
                 p_ad[i][rank()] = out[i, tile, rank()]
 
         return one
@@ -106,7 +110,7 @@ def _gathering_numbers(team, count):
         @inline
         def one(args):
             p_ad, sums = args
-            if rank() < p_ad[i].shape[0]:
+            if has_place(p_ad[i]):
                 p_ad[i][rank()] += sums[i]
 
         return one
@@ -115,7 +119,7 @@ def _gathering_numbers(team, count):
         @inline
         def one(args):
             p_ad, out, tile, first = args
-            if rank() < p_ad[i].shape[0]:
+            if has_place(p_ad[i]):
                 out[i, tile, rank()] = p_ad[i][rank()]
 
         return one

@@ -138,7 +138,8 @@ def _mean_over_truths(scores):
 
 def _print_scores(scores, windows, dt, truths, cycles):
     print(f"  RMSE at the start of the window; of the forecast {LEAD} steps ({LEAD * dt:g} time units) after its end.")
-    print(f"  Mean +- standard deviation over {truths} truths, each over {cycles - SPIN_UP_CYCLES} windows.\n")
+    print(f"  Mean +- standard deviation over {truths} truths, each over {cycles - SPIN_UP_CYCLES} windows. Without a")
+    print("  background term, the analysis of a short window knows less than the background it began from.\n")
     print(f"  {'window':>14}{'background':>17}{'analysis':>17}{'forecast':>17}")
     for index, window in enumerate(windows):
         cells = "".join(f"{mean[index]:>9.3f} +- {deviation[index]:.3f}" for mean, deviation in scores.values())

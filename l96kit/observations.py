@@ -101,6 +101,8 @@ def observe(truth, number, sigma, rng) -> SiteObservations:
 
 def interpolate(observations: SiteObservations, sites) -> np.ndarray:
     """A first guess from the first time observed: linear in between, periodic. Returns (..., site)."""
+    if not observations.values.size:
+        raise ValueError("observations: expected at least one at the first time, found none; nothing to interpolate")
     where = observations.sites[0].reshape(-1, observations.sites.shape[-1])
     values = observations.values[0].reshape(where.shape)
     guesses = [np.interp(np.arange(sites), at, value, period=sites) for at, value in zip(where, values)]

@@ -52,7 +52,7 @@ def lyapunov_spectrum(
         raise ValueError(
             f"count: expected at most {propagator.model.sites}, the number of sites, found {count}; lower it"
         )
-    rounds = propagator._intervals(steps, every)
+    rounds = propagator._intervals(_arrays.count(steps, "steps"), every)
     before = propagator._intervals(spin_up - spin_up % every, every)
     rng = np.random.default_rng(0) if rng is None else rng
     directions = np.linalg.qr(rng.standard_normal((propagator.model.sites, count)))[0].T.astype(x.dtype)
@@ -80,7 +80,9 @@ def kaplan_yorke_dimension(exponents) -> float | None:
 
     Source: Kaplan & Yorke (1979).
     """
-    exponents = np.sort(np.asarray(exponents, float))[::-1]
+    exponents = np.sort(_arrays.finite(np.asarray(exponents, float), "exponents"))[::-1]
+    if exponents.ndim != 1 or not len(exponents):
+        raise ValueError(f"exponents: expected shape (count,), found {exponents.shape}; give one number an exponent")
     sums = np.cumsum(exponents)
     if sums[0] < 0:
         return 0.0

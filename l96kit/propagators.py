@@ -14,6 +14,7 @@ from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.models import Model, _broadcast
 
 PIECE = 400_000_000  # site-steps of one call of a kernel, under a second: then the bar moves and Ctrl-C is heard
+SMALL_ENSEMBLE = 100  # sites, of all members; a step of fewer takes as long
 TAPE_BYTES = 512 * 2**20  # of states that an adjoint keeps at once; a longer window is cut into segments
 
 
@@ -36,7 +37,7 @@ class BlowUpError(ArithmeticError):
         return type(self), (self.step, self.member, self.trajectory, self.dt)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Propagator:
     """Steps a model through time with an explicit Runge-Kutta scheme, and differentiates exactly what it computes.
 
@@ -257,10 +258,14 @@ class Propagator:
         x, steps = self._one_state(x), _arrays.count(steps, "steps")
 
         def forward(v):
+            if np.iscomplexobj(v):
+                return forward(v.real) + 1j * forward(v.imag)
             v = np.asarray(v, x.dtype)
             return self.trajectory_tl(x, v.T, steps, steps)[1].T
 
         def transposed(w):
+            if np.iscomplexobj(w):
+                return transposed(w.real) + 1j * transposed(w.imag)
             w = np.asarray(w, x.dtype)
             y_ad = np.stack([np.zeros_like(w.T), w.T])
             return self.trajectory_ad(np.broadcast_to(x, w.T.shape), y_ad, steps)[0].T
@@ -311,6 +316,8 @@ class Propagator:
         if not isinstance(found, tuple) or len(found) != 2:
             raise TypeError(f"cost: expected it to return a pair (J, y_ad), found {type(found).__name__}; return both")
         J, y_ad = found[0], np.asarray(found[1])
+        if np.asarray(J).dtype.kind not in "fiu":
+            raise TypeError(f"cost: expected J of real numbers, found {J!r}; return a number, or one a member")
         if y_ad.shape != y.shape:
             raise ValueError(f"cost: expected y_ad of shape {y.shape} like y, found {y_ad.shape}; return dJ/dy")
         if y_ad.dtype.kind not in "fiu":
@@ -325,7 +332,7 @@ class Propagator:
 
         `shape` is that of the user's ensemble, and `first_step` the step at x, for that report.
         """
-        intervals, size = len(y) - 1, x.shape[0] * x.shape[1]
+        intervals, size = len(y) - 1, max(x.shape[0] * x.shape[1], SMALL_ENSEMBLE)
         inner = every if tape is not None else max(1, min(every, PIECE // size))
         no_tape = kernels.empty((1, 0, 1), x.dtype, self.device)
         if intervals == 0:

@@ -37,7 +37,7 @@ def save(path, variables, attributes=None, coordinates=None):
     Parameters
     ----------
     path : the file; its folder must exist
-    variables : dict of name -> (dimensions, array) or (dimensions, array, dict of attributes)
+    variables : dict of name -> (dimensions, array) or (dimensions, array, dict of attributes), as for xarray
     attributes : dict of attributes of the file: numbers, strings, arrays
     coordinates : dict of dimension -> array or (array, units); other dimensions count from 0
 
@@ -48,32 +48,70 @@ def save(path, variables, attributes=None, coordinates=None):
     """
     import h5py
 
-    path = Path(path)
-    lengths = {}
-    for name, (dimensions, data, *_) in variables.items():
-        if len(dimensions) != np.ndim(data):
+    path, coordinates = Path(path), coordinates or {}
+    variables = {name: _checked_variable(name, variable) for name, variable in variables.items()}
+    lengths = _lengths(variables)
+    for dimension, values in coordinates.items():
+        if dimension not in lengths:
             raise ValueError(
-                f"{name}: expected an array with dimensions {dimensions}, found shape {np.shape(data)}; name each axis"
+                f"coordinates: expected names among {', '.join(map(repr, lengths))}, found {dimension!r}; it is "
+                "not a dimension of any variable"
             )
-        for dimension, length in zip(dimensions, np.shape(data)):
+        shape = np.shape(values[0] if isinstance(values, tuple) else values)
+        if shape != (lengths[dimension],):
+            raise ValueError(
+                f"coordinates: expected shape ({lengths[dimension]},) for {dimension!r}, found {shape}; give one value "
+                "for each index"
+            )
+    with _whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"l96kit_version": __version__, **(attributes or {})})
+        for dimension, length in lengths.items():
+            values = coordinates.get(dimension, np.arange(length))
+            values, units = values if isinstance(values, tuple) else (values, "1")
+            file[dimension] = np.asarray(values)
+            file[dimension].make_scale(dimension)
+            file[dimension].attrs["units"] = units
+        for name, (dimensions, data, about) in variables.items():
+            file[name] = data
+            for axis, dimension in enumerate(dimensions):
+                file[name].dims[axis].attach_scale(file[dimension])
+            file[name].attrs.update({"units": "1", **about})
+
+
+def _checked_variable(name, variable):
+    """(dimensions, array, attributes) of a variable, as the user may give it."""
+    if not isinstance(variable, tuple) or len(variable) not in (2, 3):
+        raise TypeError(
+            f"{name}: expected (dimensions, array) or (dimensions, array, attributes), found "
+            f"{type(variable).__name__}; name the dimensions of each variable"
+        )
+    dimensions, data, attributes = (*variable, {})[:3]
+    dimensions, data = (dimensions,) if isinstance(dimensions, str) else tuple(dimensions), np.asarray(data)
+    if len(dimensions) != data.ndim:
+        raise ValueError(
+            f"{name}: expected an array with dimensions {dimensions}, found shape {data.shape}; name each axis"
+        )
+    if name in dimensions or "/" in name:
+        raise ValueError(
+            f"{name}: expected a name without '/' that is none of its dimensions, found {name!r}; rename the variable, "
+            "or give a dimension's values as `coordinates`"
+        )
+    if data.dtype.kind not in "fiubS":
+        raise TypeError(f"{name}: expected an array of numbers, found {data.dtype}; convert it")
+    return dimensions, data, attributes
+
+
+def _lengths(variables):
+    """How long each dimension is: dict of name -> length."""
+    lengths = {}
+    for name, (dimensions, data, _) in variables.items():
+        for dimension, length in zip(dimensions, data.shape):
             if lengths.setdefault(dimension, length) != length:
                 raise ValueError(
                     f"{name}: expected length {lengths[dimension]} of dimension {dimension!r}, found {length}; "
                     "give it a name of its own"
                 )
-    with _whole_file(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({"l96kit_version": __version__, **(attributes or {})})
-        for dimension, length in lengths.items():
-            values = (coordinates or {}).get(dimension, np.arange(length))
-            values, units = values if isinstance(values, tuple) else (values, "1")
-            file[dimension] = np.asarray(values)
-            file[dimension].make_scale(dimension)
-            file[dimension].attrs["units"] = units
-        for name, (dimensions, data, *more) in variables.items():
-            file[name] = np.asarray(data)
-            for axis, dimension in enumerate(dimensions):
-                file[name].dims[axis].attach_scale(file[dimension])
-            file[name].attrs.update({"units": "1", **(more[0] if more else {})})
+    return lengths
 
 
 def save_figure(figure, path):

@@ -64,7 +64,8 @@ class FourDVar:
 
     def cost(self, x, observations: SiteObservations, background=None):
         """The cost (...) of starts x (..., site), one a window, and its gradient (..., site)."""
-        self._check(observations, background)
+        self._check(observations)
+        background = self._background(background, np.shape(x))
         J, x_ad = self._misfit(x, observations)
         if self._root is not None:
             v = _solve(self._root, x - background)
@@ -82,7 +83,7 @@ class FourDVar:
         background : (..., site), needed if there is a background_cov
         progress : show a bar (on a terminal)
         """
-        self._check(observations, background)
+        self._check(observations)
         first_guess = _arrays.state(first_guess, self.propagator.model.sites, "first_guess")
         shape = first_guess.shape[:-1]
         if shape != observations.values.shape[1:-1]:
@@ -90,10 +91,7 @@ class FourDVar:
                 f"first_guess: expected shape {(*observations.values.shape[1:-1], first_guess.shape[-1])}, one state a "
                 f"window, found {first_guess.shape}; give each window its own"
             )
-        if background is not None:
-            background = np.broadcast_to(
-                _arrays.state(background, first_guess.shape[-1], "background"), first_guess.shape
-            )
+        background = self._background(background, first_guess.shape)
         state = np.empty_like(first_guess)
         cost, converged = np.empty(shape), np.empty(shape, bool)
         iterations, evaluations = np.empty(shape, int), np.empty(shape, int)
@@ -138,11 +136,12 @@ class FourDVar:
             return float(J) + 0.5 * v @ v, _multiply_transposed(root, x_ad) + v
 
         start = first_guess if root is None else _solve(root, first_guess - background)
+        tolerance = max(self.tolerance, float(np.finfo(first_guess.dtype).eps))  # a cost is known no better
         options = {
             "maxiter": self.iterations,
             "maxfun": 10 * self.iterations,
-            "ftol": self.tolerance,
-            "gtol": self.tolerance,
+            "ftol": tolerance,
+            "gtol": tolerance,
         }
         found = minimize(to_minimise, start.astype(float), jac=True, method="L-BFGS-B", options=options)
         if not np.isfinite(found.x).all():  # SciPy lost its way, and does not say so
@@ -150,15 +149,28 @@ class FourDVar:
         found.state = to_state(found.x)
         return found
 
-    def _check(self, observations, background):
+    def _check(self, observations):
         if not isinstance(observations, SiteObservations):
             raise TypeError(
                 f"observations: expected l96kit.observations.SiteObservations, found {type(observations).__name__}; "
                 "make one from the sites, the values and their error"
             )
         observations.check_sites(self.propagator.model.sites)
-        if self._root is not None and background is None:
+
+    def _background(self, background, shape):
+        """The background of each window (..., site); None without its term."""
+        if self._root is None:
+            return None
+        if background is None:
             raise ValueError("background: expected a state (..., site), found None; a background_cov needs one")
+        background = _arrays.state(background, self.propagator.model.sites, "background")
+        try:
+            return np.broadcast_to(background, shape)
+        except ValueError:
+            raise ValueError(
+                f"background: expected a shape that broadcasts to {shape}, found {background.shape}; give one state or "
+                "one a window"
+            ) from None
 
 
 def _square_root(cov, sites):

@@ -455,6 +455,18 @@ def test_no_steps():
     np.testing.assert_array_equal(x_ad, X)
 
 
+def test_a_matrix_times_complex_numbers_is_complex():
+    operator, v = PROPAGATOR.linear_operator(X[0], 2), X[1] + 1j * X[2]
+    matrix = PROPAGATOR.jacobian(X[0], 2)
+    np.testing.assert_allclose(operator @ v, matrix @ v, rtol=1e-12)
+    np.testing.assert_allclose(operator.T @ v, matrix.T @ v, rtol=1e-12)
+
+
+def test_models_with_arrays_can_be_compared_and_hashed():
+    one, other = Propagator(Lorenz96(K, X[0]), DT), Propagator(Lorenz96(K, X[0]), DT)
+    assert one != other and len({one, other, one}) == 2
+
+
 def test_a_forcing_in_double_precision_leaves_single_precision_alone():
     x = X.astype("float32")
     for F in (8.0, np.full(K, 8.0), [8] * K):

@@ -72,3 +72,10 @@ def test_bad_input(x):
         lyapunov_spectrum(PROPAGATOR, x, 10, count=41)
     with pytest.raises(ValueError, match="expected one state"):
         singular_vectors(PROPAGATOR, np.stack([x, x]), 3)
+
+
+def test_nothing_to_compute_from_is_refused(x):
+    with pytest.raises(ValueError, match=r"exponents: expected shape \(count,\), found \(0,\)"):
+        kaplan_yorke_dimension([])
+    with pytest.raises(ValueError, match="steps: expected at least 1, found 0"):
+        lyapunov_spectrum(PROPAGATOR, x, 0)

@@ -77,6 +77,23 @@ def test_axes_must_have_names_and_agree(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "variables, coordinates, error, message",
+    [
+        ({"x": np.zeros(2)}, {}, TypeError, r"x: expected \(dimensions, array\)"),
+        ({"time": (("time",), np.zeros(2))}, {}, ValueError, "time: expected a name .* none of its dimensions"),
+        ({"a/b": (("time",), np.zeros(2))}, {}, ValueError, "a/b: expected a name without '/'"),
+        ({"x": (("time",), np.array(["a", None]))}, {}, TypeError, "x: expected an array of numbers, found object"),
+        ({"x": ("time", np.zeros(2))}, {"tim": np.zeros(2)}, ValueError, "coordinates: expected names among 'time'"),
+        ({"x": ("time", np.zeros(2))}, {"time": np.zeros(3)}, ValueError, r"expected shape \(2,\) for 'time', found"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused(tmp_path, variables, coordinates, error, message):
+    with pytest.raises(error, match=message):
+        store.save(tmp_path / "a.h5", variables, coordinates=coordinates)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="out: expected a folder that can be written to"):

@@ -184,6 +184,22 @@ def test_a_background_term_needs_a_background():
         FourDVar(PROPAGATOR, np.ones(SITES)).assimilate(observations, start)
 
 
+def test_a_background_of_another_shape_or_without_numbers_is_refused():
+    start, observations = twin(np.random.default_rng(12), windows=(3,), steps=3)
+    method = FourDVar(PROPAGATOR, np.ones(SITES))
+    with pytest.raises(ValueError, match=r"background: expected a shape that broadcasts to \(3, 12\), found \(2, 12\)"):
+        method.cost(start, observations, start[:2])
+    with pytest.raises(ValueError, match="background: expected finite numbers"):
+        method.cost(start, observations, np.full_like(start, np.nan))
+
+
+def test_single_precision_converges():
+    start, observations = twin(np.random.default_rng(13), windows=(), steps=24)
+    single = SiteObservations(observations.sites, observations.values.astype(np.float32))
+    analysis = FourDVar(PROPAGATOR, every=1).assimilate(single, start.astype(np.float32))
+    assert analysis.converged and analysis.state.dtype == np.float32
+
+
 def test_one_first_guess_for_each_window():
     rng = np.random.default_rng(11)
     start, observations = twin(rng, windows=(3,), steps=3)

@@ -45,7 +45,7 @@ PLACES = {
     "kernels/lorenz96.py": ("tendency_tl", "tendency_ad"),
     "kernels/tile.py": ("scaled_window", "transfer.load_add", "transfer.add"),
     "kernels/parameters.py": ("_gathering_numbers", "_gathering_fields"),
-    "kernels/launch.py": ("tape", "zero_gradients"),
+    "kernels/launch.py": ("zero_gradients",),
     "kernels/runge_kutta.py": (
         "stages_sweep",
         "adjoint_sweep",
@@ -87,6 +87,7 @@ PLACES = {
 # not counted.
 _ROOM = "only more room or work than needed"
 _SCRATCH = "another scratch array of the same length, free at that time"
+_PRECISION = "only their precision is looked at"
 EQUIVALENT = (
     ("adjoint_sweep", "tableau.b[-1]", "tableau.b[0]", "the first and the last weight of each scheme are the same"),
     ("kept", "len(row) > m + 1", "len(row) >= m + 1", _ROOM),
@@ -94,11 +95,19 @@ EQUIVALENT = (
     ("kept", "len(row) > m + 1", "len(row) > m + 0", _ROOM),
     ("kept", "row[m][0]", "row[m][1]", _ROOM),
     ("kept", "row[m][0]", "row[m][-1]", _ROOM),
+    ("_gathering_numbers", "rank() < ", "rank() <= ", "on the CPU there is one worker, the first, who has a place"),
+    ("_gathering_numbers", "shape[0]", "shape[-1]", "there is one axis"),
+    ("zero_gradients", "1 if device == 'cpu'", "1 if device != 'cpu'", _ROOM),
+    ("zero_gradients", "1 if device == 'cpu'", "2 if device == 'cpu'", _ROOM),
+    ("one_step.both", "prepare_tl(", "prepare(", "the same function for tangent and state"),
+    ("one_step.start_sums", "args[3]", "args[2]", _PRECISION),
     ("one_step.slope_ad", "max(stage - 1, 0)", "max(stage - 1, -1)", "the first stage does not look there"),
-    ("one_step.step_ad", "result_ad, k_ad, (x,", "result, k_ad, (x,", _SCRATCH),
     ("one_step.step_ad", "result_ad, k_ad, (x,", "result_ad, k, (x,", _SCRATCH),
     ("bodies.tendency_tl", "(work[4], work[7])", "(work[5], work[7])", _SCRATCH),
     ("bodies.tendency_ad", "(work[4], work[7])", "(work[5], work[7])", _SCRATCH),
+    ("bodies.tendency_tl", "(work[0], work[3])", "(work[1], work[3])", _SCRATCH),
+    ("bodies.tendency_ad", "(work[0], work[3])", "(work[1], work[3])", _SCRATCH),
+    ("bodies.tendency_ad", "start_sums(at_ad)", "start_sums(at)", _PRECISION),
     ("Model.parameter_pair", "changes[name] = change", "changes[name] += change", "it was zero before"),
     ("Propagator.step_tl", "x_tl, 1, 1,", "x_tl, 2, 1,", _ROOM),
     ("Propagator.gradient.advance", "np.empty((2,", "np.empty((3,", _ROOM),
@@ -123,6 +132,7 @@ EQUIVALENT = (
 # Operator and members; the quick ones come first, as few faults come to the last. The last tile is never full.
 DETECTORS = (
     ("lorenz96.tendency, F per member and site", 17),
+    ("lorenz96.tendency, F number", 9),
     ("lorenz96.trajectory, euler, F number", 17),
     ("burgers.tendency, c number, nu per site", 9),
     ("lorenz96.step, heun, F per site", 9),
