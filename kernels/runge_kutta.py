@@ -33,15 +33,13 @@ SCHEMES = {
 
 
 class Sweep(NamedTuple):
-    """One pass over the stages, forward or adjoint, as numbers: y_0 = start base, and after stage i
+    """One pass over the stages, forward or adjoint, as numbers: y_0 = base, result = base, and after stage i
 
     result += weights[i] k_i  and  y_{i+1} = bases[i] base + sum_{m<=i} rows[i][m] k_m.
 
-    A number is a pair (constant, whether it is multiplied by dt); None stands for what is not computed. A sweep without
-    a start begins with base itself, which is read while the result is elsewhere: only a single stage needs another.
+    A number is a pair (constant, whether it is multiplied by dt); None stands for what is not computed.
     """
 
-    start: object
     weights: tuple
     bases: tuple
     rows: tuple
@@ -51,11 +49,9 @@ ONE = (1.0, False)
 
 
 def forward_sweep(tableau):
-    stages = len(tableau.b)
     return Sweep(
-        start=None if stages > 1 else ONE,
         weights=tuple((b, True) for b in tableau.b),
-        bases=(ONE,) * (stages - 1),
+        bases=(ONE,) * (len(tableau.b) - 1),
         rows=tuple(tuple((a, True) for a in row) for row in tableau.a[1:]),
     )
 
@@ -63,14 +59,13 @@ def forward_sweep(tableau):
 def stages_sweep(tableau):
     """The forward sweep as the adjoint needs it: the stage states alone."""
     forward = forward_sweep(tableau)
-    return forward._replace(start=None, weights=(None,) * len(forward.rows))
+    return forward._replace(weights=(None,) * len(forward.rows))
 
 
 def adjoint_sweep(tableau):
-    """Without a start, what the first stage reads of base is still to be multiplied by dt b_s."""
+    """What its first stage reads of base is still to be multiplied by dt b_s."""
     order = range(len(tableau.b) - 1, -1, -1)
     return Sweep(
-        start=None if len(tableau.b) > 1 else (tableau.b[-1], True),
         weights=(ONE,) * len(tableau.b),
         bases=tuple((tableau.b[i], True) for i in order[1:]),
         rows=tuple(tuple((tableau.a[m][i], True) for m in order if m > i) for i in order[1:]),
@@ -134,40 +129,27 @@ def stages_of(sweep, slope, place, team, fill, first, start_sums=_no_sums, finis
     `prepare` completes the stage state with its halo, `run` passes over the tile. `slope(i)` gives k_i at one site from
     the stage state y_i and what else it needs, `args`, and with it the sums that are made over a pass, if any.
     `place(i)` is where the tuple `y` holds y_i, and `first` is the index of the first site in a tile, behind the halo.
-    The last stage leaves the result in `base`.
+    `base` stays as it is.
     """
     span = team.span
     slots = {m: slot for slot, m in enumerate(kept(sweep))}
 
     def stage(i):
         derivative = slope(i)
-        is_first, is_last = i == 0, i == len(sweep.weights) - 1
+        is_first, source = i == 0, 0 if i == 0 else place(i)
         has_weight, weight = sweep.weights[i] is not None, number(*(sweep.weights[i] or ONE))
         has_next = i < len(sweep.rows)
         state = stage_state(sweep.bases[i], sweep.rows[i], slots) if has_next else None
         destination = place(i + 1) if has_next else 0
         keep, slot = i in slots, slots.get(i, 0)
-        has_start, start = is_first and sweep.start is not None, number(*(sweep.start or ONE))
-        source = 0 if is_first and not has_start else place(i)
 
-        if is_first and not has_start:
-
-            @inline
-            def state_of(base, y):
-                return base
-
-        else:
-
-            @inline
-            def state_of(base, y):
-                return y[source]
+        @inline
+        def state_of(base, y):
+            return base if is_first else y[source]
 
         @part
         def prepare(everything):
             base, y, result, k, args, dt, n = everything
-            if has_start:
-                for j in span(first, first + n):
-                    y[source][j] = start(base, dt) * base[j]
             fill(state_of(base, y), n)
 
         if has_next:
@@ -187,11 +169,7 @@ def stages_of(sweep, slope, place, team, fill, first, start_sums=_no_sums, finis
             @inline
             def add(value, base, result, dt, j):
                 before = base[j] if is_first else result[j]
-                after = before + weight(base, dt) * value
-                if is_last:
-                    base[j] = after
-                else:
-                    result[j] = after
+                result[j] = before + weight(base, dt) * value
 
         else:
 
@@ -228,11 +206,12 @@ def stages_of(sweep, slope, place, team, fill, first, start_sums=_no_sums, finis
 
 
 def one_step(model, tableau, team, lanes, uniform, gather):
-    """The functions `step` and `step_tl` of (work, dt, n), `step_ad` of (x, work, dt, n), and the arrays they work in.
+    """Functions of tile arrays: `step(x, x_next, work, dt, n)`, `step_tl(x, x_next, x_tl, x_tl_next, work, dt, n)` and
+    `step_ad(x, x_ad, x_ad_next, work, dt, n)`, which goes back; and the arrays that `work` consists of.
 
-    `work` is a tuple of groups of tile arrays, `layout` the length of each group. State, parameters and adjoints lie
-    in the first array of their groups: (x, result), stage states, kept k, parameters; then the same for the tangent or
-    the adjoint. `step` needs the first four groups. `gather` is from `parameters.gathering`.
+    `work` is a tuple of groups of tile arrays, `layout` the length of each group: two for states, then stage states,
+    kept k, parameters; then the same for the tangent or the adjoint. A step looks at all but the states, for which
+    there is only room here. `gather` is from `parameters.gathering`.
     """
     stages, count = len(tableau.b), len(model.PARAMETERS)
     first = U(model.REACH * lanes)
@@ -259,14 +238,14 @@ def one_step(model, tableau, team, lanes, uniform, gather):
     whole_step = all_of(forward_stages)
 
     @part
-    def step(work, dt, n):
-        (x, result), y, k, p = work[0], work[1], work[2], work[3]
-        whole_step((x, y, result, k, p, dt, n))
+    def step(x, x_next, work, dt, n):
+        y, k, p = work[1], work[2], work[3]
+        whole_step((x, y, x_next, k, p, dt, n))
 
     # tangent: each stage before the forward stage that overwrites what it reads
 
     def slope_tl(i):
-        at_base, source = i == 0 and stages > 1, two_places(i)
+        at_base, source = i == 0, two_places(i)
 
         @inline
         def at_stage(x_tl, args, sums, j):
@@ -294,11 +273,10 @@ def one_step(model, tableau, team, lanes, uniform, gather):
     whole_step_tl = in_turn([both(i) for i in range(stages)])
 
     @part
-    def step_tl(work, dt, n):
-        (x, result), y, k, p = work[0], work[1], work[2], work[3]
-        (x_tl, result_tl), y_tl, k_tl, p_tl = work[4], work[5], work[6], work[7]
-        tangent_args = x_tl, y_tl, result_tl, k_tl, (x, y, p, p_tl), dt, n
-        whole_step_tl(((x, y, result, k, p, dt, n), tangent_args))
+    def step_tl(x, x_next, x_tl, x_tl_next, work, dt, n):
+        y, k, p = work[1], work[2], work[3]
+        y_tl, k_tl, p_tl = work[5], work[6], work[7]
+        whole_step_tl(((x, y, x_next, k, p, dt, n), (x_tl, y_tl, x_tl_next, k_tl, (x, y, p, p_tl), dt, n)))
 
     # adjoint: the stage states once more, then the transposed stages from the last to the first
 
@@ -317,7 +295,7 @@ def one_step(model, tableau, team, lanes, uniform, gather):
         def look_at_stage(y_ad, dt, j):
             return look(y_ad, j)
 
-        look_ad = look_at_base if i == 0 and stages > 1 else look_at_stage
+        look_ad = look_at_base if i == 0 else look_at_stage
 
         @inline
         def at_stage(y_ad, args, sums, j):
@@ -342,15 +320,15 @@ def one_step(model, tableau, team, lanes, uniform, gather):
     to_last_stage, all_back = all_of(stage_states), all_of(adjoint_stages)
 
     @part
-    def step_ad(x, work, dt, n):
+    def step_ad(x, x_ad, x_ad_next, work, dt, n):
         y, k, p = work[1], work[2], work[3]
-        (x_ad, result_ad), y_ad, k_ad, p_ad = work[4], work[5], work[6], work[7]
+        y_ad, k_ad, p_ad = work[5], work[6], work[7]
         to_last_stage((x, y, x, k, p, dt, n))
         if stages > 1:
             fill(y[stages - 2], n)
         else:
             fill(x, n)
-        all_back((x_ad, y_ad, result_ad, k_ad, (x, y, p, p_ad, dt), dt, n))
+        all_back((x_ad, y_ad, x_ad_next, k_ad, (x, y, p, p_ad, dt), dt, n))
 
     forward_layout = (2, 2, len(kept(forward)), count)
     tangent_layout = (*forward_layout, 2, 2, len(kept(forward)), count)

@@ -38,11 +38,6 @@ def bodies(model, tableau, team, lanes, uniform):
         return U(x.shape[x.ndim - 1]) * size
 
     @part
-    def copy(tile, other, n):
-        for j in span(first, first + n):
-            other[j] = tile[j]
-
-    @part
     def set_to_zero(tile, n):
         for j in span(first, first + n):
             tile[j] = 0
@@ -102,28 +97,33 @@ def bodies(model, tableau, team, lanes, uniform):
 
     @inline
     def trajectory(tile, data, work):
-        """y[t] is the state after t * every steps from x = y[0]; what the tape has room for is put there, too."""
+        """y[t] is the state after t * every steps from x = y[0]. A tape, if it has room, gets the state before each."""
         x, p, dt, every, y, tape = data
-        state, at = work[0][0], work[3]
-        start, n = U(tile) * size, length(x)
+        (state, other), at = work[0], work[3]
+        start, n, taped = U(tile) * size, length(x), tape.shape[1]
+        if taped > 0:
+            state = tape[tile, 0]
         load(x, state, start)
         load_parameters((p, at, start, n))
         sync()
         store(state, y[0], start)
         for t in range(1, y.shape[0]):
-            for s in range((t - 1) * every, t * every):
-                if s < tape.shape[1]:
-                    copy(state, tape[tile, s], n)
-                step(work, dt, n)
-                sync()  # others may still look at their neighbours
+            for s in range((t - 1) * every + 1, t * every + 1):
+                if s < taped:
+                    following = tape[tile, s]
+                else:
+                    following, other = other, state
+                step(state, following, work, dt, n)
+                state = following
+            sync()
             store(state, y[t], start)
 
     @inline
     def trajectory_tl(tile, data, work):
         """y_tl[t] is the tangent at the times of y, along the trajectory that starts at x."""
         x, p, x_tl, p_tl, dt, every, y_tl = data
-        state, at = work[0][0], work[3]
-        tangent, at_tl = work[4][0], work[7]
+        (state, state_next), at = work[0], work[3]
+        (tangent, tangent_next), at_tl = work[4], work[7]
         start, n = U(tile) * size, length(x)
         load(x, state, start)
         load(x_tl, tangent, start)
@@ -133,15 +133,17 @@ def bodies(model, tableau, team, lanes, uniform):
         store(tangent, y_tl[0], start)
         for t in range(1, y_tl.shape[0]):
             for _ in range(every):
-                step_tl(work, dt, n)
-                sync()  # others may still look at their neighbours
+                step_tl(state, state_next, tangent, tangent_next, work, dt, n)
+                state, state_next = state_next, state
+                tangent, tangent_next = tangent_next, tangent
+            sync()
             store(tangent, y_tl[t], start)
 
     @inline
     def trajectory_ad(tile, data, work):
         """Back along the steps on the tape; y_ad[t] is added to the adjoint when time t is reached."""
         tape, p, dt, every, y_ad, x_ad, p_ad = data
-        adjoint, at, at_ad = work[4][0], work[3], work[7]
+        (adjoint, adjoint_next), at, at_ad = work[4], work[3], work[7]
         start, n = U(tile) * size, length(y_ad)
         load_parameters((p, at, start, n))
         begin((at_ad, p_ad, tile, start))
@@ -150,8 +152,9 @@ def bodies(model, tableau, team, lanes, uniform):
         load_add(y_ad[y_ad.shape[0] - 1], adjoint, start)
         for t in range(y_ad.shape[0] - 2, -1, -1):
             for s in range((t + 1) * every - 1, t * every - 1, -1):
-                step_ad(tape[tile, s], work, dt, n)
-                sync()  # others may still look at their neighbours
+                step_ad(tape[tile, s], adjoint, adjoint_next, work, dt, n)
+                adjoint, adjoint_next = adjoint_next, adjoint
+            sync()
             load_add(y_ad[t], adjoint, start)
         sync()
         add(adjoint, x_ad, start)

@@ -174,7 +174,7 @@ def parameter(value, name, shape):
     if value.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected real numbers, found {value.dtype}; pass a float or an array of floats")
     try:
-        fits = np.broadcast_shapes(value.shape, shape) == tuple(shape)
+        fits = not value.ndim or np.broadcast_shapes(value.shape, shape) == tuple(shape)
     except ValueError:
         fits = False
     if not fits:
@@ -197,6 +197,8 @@ def is_uniform(values):
 
 def unbroadcast(field, ensemble_shape, shape):
     """The transpose of broadcasting a parameter of `shape` over the ensemble: sum what it was copied to."""
+    if not shape:
+        return field.sum()
     field = field.reshape(ensemble_shape)
     surplus = field.ndim - len(shape)
     field = field.sum(axis=tuple(range(surplus)))

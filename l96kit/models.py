@@ -96,9 +96,8 @@ class Model:
 
     def parameter_gradients(self, p_ad, shape):
         """What a kernel added up for an ensemble of `shape` as arrays like the parameters themselves."""
-        uniform = _arrays.is_uniform(self.parameters.values())
         return {
-            name: _arrays.unbroadcast(gradient, gradient.shape if uniform else shape, np.shape(self.parameters[name]))
+            name: _arrays.unbroadcast(gradient, shape, np.shape(self.parameters[name]))
             for name, gradient in zip(self.parameters, p_ad)
         }
 

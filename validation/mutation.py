@@ -58,7 +58,6 @@ PLACES = {
         "one_step.step_ad",
     ),
     "kernels/trajectory.py": (
-        "bodies.copy",
         "bodies.set_to_zero",
         "bodies.tendency_tl",
         "bodies.tendency_ad",
@@ -89,7 +88,6 @@ _ROOM = "only more room or work than needed"
 _SCRATCH = "another scratch array of the same length, free at that time"
 _PRECISION = "only their precision is looked at"
 EQUIVALENT = (
-    ("adjoint_sweep", "tableau.b[-1]", "tableau.b[0]", "the first and the last weight of each scheme are the same"),
     ("kept", "len(row) > m + 1", "len(row) >= m + 1", _ROOM),
     ("kept", "len(row) > m + 1", "len(row) > m", _ROOM),
     ("kept", "len(row) > m + 1", "len(row) > m + 0", _ROOM),
@@ -102,7 +100,7 @@ EQUIVALENT = (
     ("one_step.both", "prepare_tl(", "prepare(", "the same function for tangent and state"),
     ("one_step.start_sums", "args[3]", "args[2]", _PRECISION),
     ("one_step.slope_ad", "max(stage - 1, 0)", "max(stage - 1, -1)", "the first stage does not look there"),
-    ("one_step.step_ad", "result_ad, k_ad, (x,", "result_ad, k, (x,", _SCRATCH),
+    ("one_step.step_ad", "x_ad_next, k_ad, (x,", "x_ad_next, k, (x,", _SCRATCH),
     ("bodies.tendency_tl", "(work[4], work[7])", "(work[5], work[7])", _SCRATCH),
     ("bodies.tendency_ad", "(work[4], work[7])", "(work[5], work[7])", _SCRATCH),
     ("bodies.tendency_tl", "(work[0], work[3])", "(work[1], work[3])", _SCRATCH),
