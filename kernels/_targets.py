@@ -160,11 +160,15 @@ def _values(function):
 def fingerprint(*functions):
     """A hash of what a user's functions do: their code and constants, and the values of all that they use."""
     digest = hashlib.sha256()
-    seen = set()
+    seen = {}
 
     def add(value, attributes):
         if isinstance(value, np.ndarray):
             digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
+        elif isinstance(value, tuple):
+            digest.update(f"tuple of {len(value)}".encode())
+            for item in value:
+                add(item, attributes)
         elif isinstance(value, ModuleType):
             for name in attributes:
                 if hasattr(value, name):
@@ -177,8 +181,9 @@ def fingerprint(*functions):
 
     def add_function(function):
         if function in seen:
+            digest.update(f"function {seen[function]}".encode())
             return
-        seen.add(function)
+        seen[function] = len(seen)
         names = []
         for code in _codes(function.__code__):
             plain = [constant for constant in code.co_consts if not isinstance(constant, CodeType)]
@@ -195,7 +200,7 @@ def fingerprint(*functions):
 
 
 def frozen(function):
-    """A copy of a user's function in which the names it uses keep their present values."""
+    """A copy of a user's function in which the names it uses keep their present values, but for those in modules."""
     return _rebuilt(function, frozen)
 
 
@@ -203,6 +208,10 @@ def _rebuilt(function, change):
     """A copy of a function, with the functions that it uses changed."""
 
     def changed(value):
+        if isinstance(value, tuple):
+            return tuple(map(changed, value))
+        if isinstance(value, np.ndarray):
+            return value.copy()
         return change(value) if inspect.isfunction(value) else value
 
     cells = tuple(CellType(changed(cell.cell_contents)) for cell in function.__closure__ or ())

@@ -105,12 +105,23 @@ def _cpu_bodies(model, scheme, lanes, uniform):
 
 @cache
 def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
+    _require_unchanged(model)
     built = _cpu_bodies(model, scheme, lanes, uniform)[op]
     name = f"{model.NAME}-{op}-{scheme}-{lanes}-{'uniform' if uniform else 'field'}-{dtype.name}"
     kernel = _targets.compile_cpu(built.body, cutting(built.layout), name)
     if sys.stderr.isatty() and not _targets.is_compiled(kernel):
         print(f"l96kit: compiling {op} of {model.NAME}, {scheme}, {dtype.name}, for the first time", file=sys.stderr)
     return kernel, built.layout
+
+
+def _require_unchanged(model):
+    """A kernel goes to the disk under what its model was made of, so it must be compiled of just that."""
+    made_of = getattr(model, "MADE_OF", None)
+    if made_of not in (None, _targets.fingerprint(model.tendency, model.tendency_tl, model.tendency_ad)):
+        raise RuntimeError(
+            "model: expected what its functions use to stay as it was when the model was made, found that a value in a "
+            "module has changed; make the model anew"
+        )
 
 
 @cache

@@ -317,7 +317,8 @@ def one_step(model, tableau, team, lanes, uniform, gather):
 
     stage_states = stages_of(stages_sweep(tableau), lambda i: slope, lambda i: i - 1, team, fill, first)
     adjoint_stages = stages_of(adjoint, slope_ad, two_places, team, fill, first, start_sums, finish_sums)
-    to_last_stage, all_back = all_of(stage_states), all_of(adjoint_stages)
+    after_halo = [action for pair in stage_states for action in pair][1:]  # that of x is on the tape already
+    to_last_stage, all_back = in_turn(after_halo), all_of(adjoint_stages)
 
     @part
     def step_ad(x, x_ad, x_ad_next, work, dt, n):
@@ -326,8 +327,6 @@ def one_step(model, tableau, team, lanes, uniform, gather):
         to_last_stage((x, y, x, k, p, dt, n))
         if stages > 1:
             fill(y[stages - 2], n)
-        else:
-            fill(x, n)
         all_back((x_ad, y_ad, x_ad_next, k_ad, (x, y, p, p_ad, dt), dt, n))
 
     forward_layout = (2, 2, len(kept(forward)), count)

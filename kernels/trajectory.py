@@ -1,9 +1,9 @@
 """Tendency and trajectory of any model over an ensemble: what one team does for one tile, forward, `_tl` and `_ad`.
 
 Each body is a function (tile, data, work). `data` holds the arrays of the whole ensemble, `work` the groups of
-tile arrays that `runge_kutta.one_step` describes, `tape` the state before each step, as a tile array. Arrays are
-(member, site), trajectories (time, member, site), parameters (parameter, member, site), each C-contiguous; those with
-one member serve all members. Uniform parameters are (parameter, 1, 1) and their gradients (parameter, tile, worker).
+tile arrays that `runge_kutta.one_step` describes, `tape` the state before each step, a tile array with its halo. Arrays
+are (member, site), trajectories (time, member, site), parameters (parameter, member, site), each C-contiguous; those
+with one member serve all members. Uniform parameters are (parameter, 1, 1), their gradients (parameter, tile, worker).
 """
 
 from types import SimpleNamespace

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 PRECISIONS = (np.dtype("float32"), np.dtype("float64"))
+MOST = 2**62  # whole numbers beyond are mistakes
 
 
 def on_device(x):
@@ -108,7 +109,7 @@ def times(y):
 def output(out, shape, dtype, name="out"):
     """An array to write to: the user's own if it fits, otherwise a new one."""
     if out is None:
-        return np.empty(shape, dtype)
+        return _room(shape, dtype)
     if not isinstance(out, np.ndarray) or out.shape != tuple(shape) or out.dtype != dtype:
         found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ValueError(
@@ -116,7 +117,20 @@ def output(out, shape, dtype, name="out"):
         )
     if not out.flags.writeable:
         raise ValueError(f"{name}: expected a writeable array, found a read-only one; pass a copy")
+    low, high = np.lib.array_utils.byte_bounds(out)
+    if high - low < out.nbytes:
+        raise ValueError(f"{name}: expected places of its own for all numbers, found that some share one; pass a copy")
     return out
+
+
+def _room(shape, dtype):
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError):
+        size = float(np.prod([float(length) for length in shape])) * np.dtype(dtype).itemsize / 2**30
+        raise MemoryError(
+            f"trajectory: expected memory for {size:.3g} GiB, found too little; store fewer times with a larger `every`"
+        ) from None
 
 
 def positive(value, name, unit=""):
@@ -135,6 +149,8 @@ def count(value, name, least=1):
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected a whole number, found {value!r}; pass an int") from None
+    if number > MOST:
+        raise ValueError(f"{name}: expected at most {MOST}, found {number}; choose a smaller one")
     if number < least:
         raise ValueError(f"{name}: expected at least {least}, found {number}; choose {name} >= {least}")
     return number
@@ -163,10 +179,20 @@ def parameter_fields(values, names, shape, dtype, uniform=None):
     if uniform is None:
         uniform = is_uniform(values)
     if uniform:
-        return np.array(values, dtype).reshape(-1, 1, 1)
+        return _in_precision(np.array(values).reshape(-1, 1, 1), names, dtype)
     rows = shape if any(value.ndim > 1 for value in values) else shape[-1:]
     fields = [np.broadcast_to(value, rows).reshape(-1, shape[-1]) for value in values]
-    return np.ascontiguousarray(np.stack(fields), dtype)
+    return _in_precision(np.stack(fields), names, dtype)
+
+
+def _in_precision(fields, names, dtype):
+    """Parameters (parameter, ...) in the precision of the state; those that it cannot hold are refused."""
+    with np.errstate(over="ignore"):
+        found = np.ascontiguousarray(fields, dtype)
+    for name, before, after in zip(names, fields, found):
+        if not np.isfinite(after).all():
+            raise ValueError(f"{name}: expected numbers within the range of {dtype}, found {np.abs(before).max():g}")
+    return found
 
 
 def parameter(value, name, shape):

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from l96kit.models import _Window
+
 COMPLEX_STEP = 1e-100  # its square vanishes, so the imaginary part is the derivative to rounding
 FIRST_STEP = 1e-2
 HALVINGS = 4
@@ -20,7 +22,16 @@ def _tuple(x):
 
 
 def _inner(a, b):
-    return float(sum(np.vdot(np.asarray(p, float), np.asarray(q, float)) for p, q in zip(_tuple(a), _tuple(b))))
+    a, b = _tuple(a), _tuple(b)
+    if [p.shape for p in a] != [q.shape for q in b]:
+        raise ValueError(
+            f"tl, ad: expected results like x and y, found shapes {[q.shape for q in b]} where {[p.shape for p in a]} "
+            "are due; an adjoint returns one array for each that the tangent takes"
+        )
+    for part in (*a, *b):
+        if part.dtype.kind not in "fiu":
+            raise TypeError(f"tl, ad: expected real numbers, found {part.dtype}; split complex ones into two arrays")
+    return float(sum(np.vdot(np.asarray(p, float), np.asarray(q, float)) for p, q in zip(a, b)))
 
 
 def _norm(a):
@@ -115,7 +126,8 @@ def complex_step(forward: Callable, x: Any, direction: Any) -> np.ndarray:
 
     Source: Squire & Trapp (1998).
     """
-    moved = [np.asarray(p) + 1j * COMPLEX_STEP * np.asarray(d) for p, d in zip(_tuple(x), _tuple(direction))]
+    pairs = zip(_tuple(x), _tuple(direction), strict=True)
+    moved = [np.asarray(p, complex) + 1j * COMPLEX_STEP * np.asarray(d, float) for p, d in pairs]
     return np.imag(forward(*moved)) / COMPLEX_STEP
 
 
@@ -134,7 +146,7 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
     Parameters
     ----------
     model : the model
-    x : (..., site) float64, the states to check at; by default random
+    x : (..., site), the states to check at, in double precision; by default random
 
     Returns
     -------
@@ -146,7 +158,7 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
     """
     rng = np.random.default_rng(0) if rng is None else rng
     model = _with_a_parameter_a_site(model)
-    x = rng.standard_normal((3, model.sites)) if x is None else np.asarray(x)
+    x = rng.standard_normal((3, model.sites)) if x is None else np.asarray(x, float)
     names = list(model.parameters)
     values = tuple(np.asarray(model.parameters[name], float) for name in names)
     space = (x, *values)
@@ -174,12 +186,14 @@ def _with_a_parameter_a_site(model):
     """The same model with one value a site for every number: a sum over sites would hide where a gradient belongs."""
     fields = {name: np.broadcast_to(p, np.shape(p) or (model.sites,)) for name, p in model.parameters.items()}
     own = {field.name for field in dataclasses.fields(model)}
-    return dataclasses.replace(model, **({"parameters": fields} if "parameters" in own else fields))
+    copy = dataclasses.replace(model, **({"parameters": fields} if "parameters" in own else fields))
+    vars(copy)["kernel"] = model.kernel  # what the model was made of, whatever became of it since
+    return copy
 
 
 def _window(x, model):
     offsets = [*range(model.kernel.REACH + 1), *range(-model.kernel.REACH, 0)]
-    return tuple(np.roll(x, -offset, axis=-1) for offset in offsets)
+    return _Window(np.roll(x, -offset, axis=-1) for offset in offsets)
 
 
 def _difference(a, b):

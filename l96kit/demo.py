@@ -19,7 +19,7 @@ def run(out, seed, windows, truths, cycles):
     windows = sorted({_arrays.count(window, "windows", 2) for window in windows})
     _arrays.count(truths, "truths", 2)
     _arrays.count(cycles, "cycles", SPIN_UP_CYCLES + 1)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_arrays.count(seed, "seed", 0))
     started = time.perf_counter()
     model = Lorenz96(K=40, F=8.0)
 

@@ -213,7 +213,8 @@ class StencilModel(Model):
                 )
         _arrays.count(self.reach, "reach")
         _arrays.count(self.sites, "sites", max(SMALLEST_RING, self.reach))
-        for name, value in _arrays.mapping(self.parameters, "parameters").items():
+        object.__setattr__(self, "parameters", dict(_arrays.mapping(self.parameters, "parameters")))
+        for name, value in self.parameters.items():
             _arrays.parameter_alone(value, name, self.sites)
         self._try_functions()
         self.kernel  # noqa: B018  what the functions use is taken as it is now
@@ -222,8 +223,11 @@ class StencilModel(Model):
         return {name: value for name, value in self.__dict__.items() if name != "kernel"}
 
     def _try_functions(self):
-        """Call the functions once, with numbers, so that a mistake is named here and not in the compiler's words."""
-        x = _Window(np.linspace(0.3, 0.7, 2 * self.reach + 1))
+        """Call the functions with numbers, so that a mistake is named here and not in the compiler's words."""
+        for scale in _TRIALS:
+            self._try_functions_at(_Window(scale * np.linspace(0.6, 1.4, 2 * self.reach + 1)))
+
+    def _try_functions_at(self, x):
         p, count = (x,) * len(self.parameters), len(self.parameters)
         results = {
             "at_site": self._try("at_site", x, p),
@@ -268,6 +272,9 @@ _SITE_FUNCTIONS = {
 }
 
 
+_TRIALS = (0.5, -0.5, 3.0, -3.0, 30.0, -30.0)  # whatever a function asks of its numbers, some have it
+
+
 class _Window(tuple):
     """Numbers round a site, as the compiled functions see them, that tell when one looks beyond."""
 
@@ -295,11 +302,12 @@ _kernels = {}  # by what makes them; the same kernel is compiled once
 
 def _kernel(functions, reach, parameters):
     """The kernel of a user's functions, as they are now, the same for every model that is made of them."""
-    key = _targets.fingerprint(*functions), reach, parameters
+    tendency, tendency_tl, tendency_ad = map(_targets.frozen, functions)
+    key = _targets.fingerprint(tendency, tendency_tl, tendency_ad), reach, parameters
     if key not in _kernels:
-        tendency, tendency_tl, tendency_ad = map(_targets.frozen, functions)
         _kernels[key] = _SiteKernel(
             NAME=f"user-{key[0]}-{reach}-{len(parameters)}",
+            MADE_OF=key[0],
             REACH=reach,
             PARAMETERS=parameters,
             tendency=tendency,

@@ -28,7 +28,7 @@ class SiteObservations:
     sigma: float = 1.0
 
     def __post_init__(self):
-        sites = np.asarray(self.sites)
+        sites = _arrays.array(self.sites, "sites")
         if sites.dtype.kind not in "iu":
             raise TypeError(f"sites: expected integers, found {sites.dtype}; they are indices of the state")
         values = _arrays.finite(_arrays.floating(self.values, "values"), "values")
@@ -48,6 +48,8 @@ class SiteObservations:
                 "give each axis, of length 1 where sigma is the same"
             )
         _arrays.parameter(sigma, "sigma", values.shape)
+        if not len(values):
+            raise ValueError(f"values: expected at least one time, found shape {values.shape}; observe something")
         middle = (slice(None), *(None,) * (values.ndim - sites.ndim), slice(None))
         object.__setattr__(self, "sites", np.broadcast_to(sites[middle], values.shape))
         object.__setattr__(self, "values", values)
@@ -80,8 +82,13 @@ class SiteObservations:
         J : (...), one a window: 1/2 sum over times and observations of ((y_site - value) / sigma)^2
         y_ad : like y, dJ/dy
         """
+        if y.shape[:-1] != self.values.shape[:-1]:
+            raise ValueError(
+                f"y: expected shape {(*self.values.shape[:-1], 'site')}, a state for each time and window observed, "
+                f"found {y.shape}; leave out what was not observed"
+            )
         departures = (self.of(y) - self.values) / self.sigma
-        y_ad = np.zeros_like(y)
+        y_ad = np.zeros(y.shape, y.dtype)
         flat = y_ad.reshape(-1, y.shape[-1])
         rows = np.arange(len(flat))[:, None]
         np.add.at(flat, (rows, self.sites.reshape(len(flat), -1)), (departures / self.sigma).reshape(len(flat), -1))

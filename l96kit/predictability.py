@@ -53,6 +53,7 @@ def lyapunov_spectrum(
             f"count: expected at most {propagator.model.sites}, the number of sites, found {count}; lower it"
         )
     rounds = propagator._intervals(_arrays.count(steps, "steps"), every)
+    spin_up = _arrays.count(spin_up, "spin_up", 0)
     before = propagator._intervals(spin_up - spin_up % every, every)
     rng = np.random.default_rng(0) if rng is None else rng
     directions = np.linalg.qr(rng.standard_normal((propagator.model.sites, count)))[0].T.astype(x.dtype)
@@ -62,9 +63,15 @@ def lyapunov_spectrum(
             directions = propagator.trajectory_tl(x, directions, every, every)[1]
             x = propagator.forecast(x, every)
             q, r = np.linalg.qr(directions.T)
+            lengths = np.abs(np.diag(r))
+            if not lengths.min() > 10 * np.finfo(x.dtype).eps * lengths.max():
+                raise ValueError(
+                    f"every: expected directions that {every} steps leave apart, found that their lengths differ "
+                    f"beyond the precision of {x.dtype}; take a smaller `every` or a smaller `count`"
+                )
             directions = np.ascontiguousarray(q.T)
             if index >= 0:
-                growth[index] = np.log(np.abs(np.diag(r)))
+                growth[index] = np.log(lengths)
             bar.update()
     rates = growth / (every * propagator.dt)
     parts = np.array([part.mean(axis=0) for part in np.array_split(rates, min(10, rounds))])
@@ -80,9 +87,10 @@ def kaplan_yorke_dimension(exponents) -> float | None:
 
     Source: Kaplan & Yorke (1979).
     """
-    exponents = np.sort(_arrays.finite(np.asarray(exponents, float), "exponents"))[::-1]
+    exponents = _arrays.finite(np.asarray(exponents, float), "exponents")
     if exponents.ndim != 1 or not len(exponents):
         raise ValueError(f"exponents: expected shape (count,), found {exponents.shape}; give one number an exponent")
+    exponents = np.sort(exponents)[::-1]
     sums = np.cumsum(exponents)
     if sums[0] < 0:
         return 0.0

@@ -15,6 +15,7 @@ from l96kit.models import Model, _broadcast
 
 PIECE = 400_000_000  # site-steps of one call of a kernel, under a second: then the bar moves and Ctrl-C is heard
 SMALL_ENSEMBLE = 100  # sites, of all members; a step of fewer takes as long
+MOST_TIMES = 2**31
 TAPE_BYTES = 512 * 2**20  # of states that an adjoint keeps at once; a longer window is cut into segments
 
 
@@ -180,6 +181,10 @@ class Propagator:
     def step_ad(self, x, y_ad):
         """The transpose of `step_tl`: y_ad (..., site) to (x_ad, dict of parameter gradients)."""
         y_ad = self._state(y_ad, "y_ad")
+        if y_ad.shape != np.shape(x):
+            raise ValueError(
+                f"y_ad: expected shape {np.shape(x)} like x, found {y_ad.shape}; give one forcing a member"
+            )
         return self.trajectory_ad(x, np.stack([np.zeros_like(y_ad), y_ad]))
 
     def gradient(self, x, cost, steps, every=1, checkpoints=None):
@@ -240,6 +245,11 @@ class Propagator:
             raise OverflowError(
                 f"gradient: expected finite numbers, found none for member {_first_bad(x_ad, x.shape)}; either y_ad "
                 f"is not finite or the adjoint left the range of {x.dtype} on its {steps} steps back: take fewer steps"
+            )
+        if not np.isfinite(p_ad).all():
+            names = ", ".join(self.model.parameters)
+            raise OverflowError(
+                f"gradient: expected numbers within the range of {x.dtype}, found more for {names}; use float64"
             )
         return sum(total[1:], total[0]), x_ad.reshape(x.shape), self.model.parameter_gradients(p_ad, x.shape)
 
@@ -307,6 +317,11 @@ class Propagator:
             raise ValueError(
                 f"steps: expected a multiple of every = {every}, found {steps}; take {below} or {below + every}"
             )
+        if steps // every > MOST_TIMES:
+            raise ValueError(
+                f"steps: expected at most {MOST_TIMES} stored times, found {steps // every}; take a larger `every` "
+                "or go in several calls"
+            )
         return steps // every
 
     @staticmethod
@@ -315,14 +330,16 @@ class Propagator:
         found = cost(y, t)
         if not isinstance(found, tuple) or len(found) != 2:
             raise TypeError(f"cost: expected it to return a pair (J, y_ad), found {type(found).__name__}; return both")
-        J, y_ad = found[0], np.asarray(found[1])
-        if np.asarray(J).dtype.kind not in "fiu":
-            raise TypeError(f"cost: expected J of real numbers, found {J!r}; return a number, or one a member")
+        J, y_ad = np.array(_arrays.array(found[0], "J")), _arrays.array(found[1], "y_ad")
+        if J.dtype.kind not in "fiu":
+            raise TypeError(f"cost: expected J of real numbers, found {J.dtype}; return a number, or one a member")
+        if J.shape not in ((), y.shape[1:-1]):
+            raise ValueError(f"cost: expected J of shape () or {y.shape[1:-1]}, found {J.shape}; return one a member")
         if y_ad.shape != y.shape:
             raise ValueError(f"cost: expected y_ad of shape {y.shape} like y, found {y_ad.shape}; return dJ/dy")
         if y_ad.dtype.kind not in "fiu":
             raise TypeError(f"cost: expected y_ad of real numbers, found {y_ad.dtype}; return dJ/dy")
-        return J, _arrays.plain(y_ad, y.dtype)
+        return J[()], _arrays.plain(y_ad, y.dtype)
 
     def _launch(self, op, data, outputs, steps):
         kernels.launch(op, self.model.kernel, self.scheme, data, outputs, steps, self.device, self.threads)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l96kit import __version__
+from l96kit import __version__, _arrays
 
 
 def writable_folder(path) -> Path:
@@ -51,6 +51,18 @@ def save(path, variables, attributes=None, coordinates=None):
     path, coordinates = Path(path), coordinates or {}
     variables = {name: _checked_variable(name, variable) for name, variable in variables.items()}
     lengths = _lengths(variables)
+    for name in (*variables, *lengths):
+        if (
+            not isinstance(name, str)
+            or not name
+            or "/" in name
+            or name == "."
+            or (name in variables and name in lengths)
+        ):
+            raise ValueError(
+                f"{name}: expected a name without '/' that is not both a variable's and a dimension's, found {name!r}; "
+                "rename it, or give a dimension's values as `coordinates`"
+            )
     for dimension, values in coordinates.items():
         if dimension not in lengths:
             raise ValueError(
@@ -86,16 +98,14 @@ def _checked_variable(name, variable):
             f"{type(variable).__name__}; name the dimensions of each variable"
         )
     dimensions, data, attributes = (*variable, {})[:3]
-    dimensions, data = (dimensions,) if isinstance(dimensions, str) else tuple(dimensions), np.asarray(data)
+    dimensions = (dimensions,) if isinstance(dimensions, str) else tuple(dimensions)
+    data = _arrays.array(data, name)
     if len(dimensions) != data.ndim:
         raise ValueError(
             f"{name}: expected an array with dimensions {dimensions}, found shape {data.shape}; name each axis"
         )
-    if name in dimensions or "/" in name:
-        raise ValueError(
-            f"{name}: expected a name without '/' that is none of its dimensions, found {name!r}; rename the variable, "
-            "or give a dimension's values as `coordinates`"
-        )
+    if len(set(dimensions)) < len(dimensions):
+        raise ValueError(f"{name}: expected dimensions that differ, found {dimensions}; name each axis of its own")
     if data.dtype.kind not in "fiubS":
         raise TypeError(f"{name}: expected an array of numbers, found {data.dtype}; convert it")
     return dimensions, data, attributes

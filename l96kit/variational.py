@@ -57,6 +57,11 @@ class FourDVar:
     tolerance: float = 1e-10
 
     def __post_init__(self):
+        if not isinstance(self.propagator, Propagator):
+            raise TypeError(
+                f"propagator: expected l96kit.Propagator, found {type(self.propagator).__name__}; make one from the "
+                "model and its time step"
+            )
         _arrays.count(self.every, "every")
         _arrays.count(self.iterations, "iterations")
         _arrays.positive(self.tolerance, "tolerance")
@@ -65,7 +70,8 @@ class FourDVar:
     def cost(self, x, observations: SiteObservations, background=None):
         """The cost (...) of starts x (..., site), one a window, and its gradient (..., site)."""
         self._check(observations)
-        background = self._background(background, np.shape(x))
+        x = self._states(x, observations, "x")
+        background = self._background(background, x.shape)
         J, x_ad = self._misfit(x, observations)
         if self._root is not None:
             v = _solve(self._root, x - background)
@@ -84,13 +90,8 @@ class FourDVar:
         progress : show a bar (on a terminal)
         """
         self._check(observations)
-        first_guess = _arrays.state(first_guess, self.propagator.model.sites, "first_guess")
+        first_guess = self._states(first_guess, observations, "first_guess")
         shape = first_guess.shape[:-1]
-        if shape != observations.values.shape[1:-1]:
-            raise ValueError(
-                f"first_guess: expected shape {(*observations.values.shape[1:-1], first_guess.shape[-1])}, one state a "
-                f"window, found {first_guess.shape}; give each window its own"
-            )
         background = self._background(background, first_guess.shape)
         state = np.empty_like(first_guess)
         cost, converged = np.empty(shape), np.empty(shape, bool)
@@ -156,6 +157,16 @@ class FourDVar:
                 "make one from the sites, the values and their error"
             )
         observations.check_sites(self.propagator.model.sites)
+
+    def _states(self, x, observations, name):
+        """One state for each window (..., site)."""
+        x = _arrays.state(x, self.propagator.model.sites, name)
+        if x.shape[:-1] != observations.values.shape[1:-1]:
+            raise ValueError(
+                f"{name}: expected shape {(*observations.values.shape[1:-1], x.shape[-1])}, one state a window, found "
+                f"{x.shape}; give each window its own"
+            )
+        return x
 
     def _background(self, background, shape):
         """The background of each window (..., site); None without its term."""

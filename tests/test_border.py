@@ -462,6 +462,42 @@ def test_a_matrix_times_complex_numbers_is_complex():
     np.testing.assert_allclose(operator.T @ v, matrix.T @ v, rtol=1e-12)
 
 
+def test_costs_of_parts_are_added_whatever_their_form():
+    buffer = np.empty(len(X))
+
+    def cost(y, t):
+        buffer[:] = (y**2).sum(axis=(0, 2)) / 2
+        return buffer, y
+
+    def listed(y, t):
+        return cost(y, t)[0].tolist(), y
+
+    expected = (PROPAGATOR.trajectory(X, 6) ** 2).sum(axis=(0, 2)) / 2
+    for function in (cost, listed):
+        for checkpoints in (None, 1, 3):
+            found = PROPAGATOR.gradient(X, function, 6, checkpoints=checkpoints)[0]
+            np.testing.assert_allclose(found, expected, rtol=1e-14)
+    with pytest.raises(ValueError, match=r"cost: expected J of shape \(\) or \(11,\), found \(2, 2\)"):
+        PROPAGATOR.gradient(X, lambda y, t: (np.zeros((2, 2)), y), 6)
+
+
+def test_what_is_too_large_is_refused_at_once():
+    with pytest.raises(ValueError, match="steps: expected at most"):
+        PROPAGATOR.trajectory(X, 10**30, 10**30)
+    with pytest.raises(ValueError, match="steps: expected at most .* stored times"):
+        PROPAGATOR.gradient(X, square, 10**12, checkpoints=4)
+    with pytest.raises(MemoryError, match="trajectory: expected memory for .* larger `every`"):
+        PROPAGATOR.trajectory(X, 2**31)
+    with pytest.raises(ValueError, match="F: expected numbers within the range of float32, found 1e"):
+        Lorenz96(K, 1e39).tendency(X.astype("float32"))
+
+
+def test_out_that_overlaps_itself_is_refused():
+    out = np.lib.stride_tricks.as_strided(np.zeros(K), X.shape, (0, 8))
+    with pytest.raises(ValueError, match="out: expected places of its own for all numbers"):
+        PROPAGATOR.step(X, out=out)
+
+
 def test_models_with_arrays_can_be_compared_and_hashed():
     one, other = Propagator(Lorenz96(K, X[0]), DT), Propagator(Lorenz96(K, X[0]), DT)
     assert one != other and len({one, other, one}) == 2
@@ -646,8 +682,3 @@ def test_a_tangent_beyond_the_largest_number():
         PROPAGATOR.trajectory_tl(x, x_tl, 200, 100)
     with pytest.raises(OverflowError, match="gradient: .* found none for member 4; .* range of float32 on its 200"):
         PROPAGATOR.trajectory_ad(x, np.stack([x_tl, x_tl, x_tl]), 100)
-
-
-def test_a_run_that_no_memory_holds():
-    with pytest.raises(MemoryError):
-        PROPAGATOR.trajectory(X, 10**14)

@@ -1,6 +1,8 @@
 """The test kit itself: it passes what is right and fails what is wrong."""
 
+import math
 import pickle
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -172,3 +174,69 @@ def test_a_users_model_can_be_copied():
     model = StencilModel(logistic, logistic_tl, logistic_ad, sites=9, reach=1, parameters={"r": 2.0})
     copy, x = pickle.loads(pickle.dumps(model)), RNG.standard_normal(9)
     np.testing.assert_array_equal(copy.tendency(x), model.tendency(x))
+
+
+def one(v):
+    return v
+
+
+def two(v):
+    return 2 * v
+
+
+def make_sum(first, second, third, weights=(1.0,)):
+    def at_site(x, p):
+        return weights[0] * (first(x[0]) + 10 * second(x[0]) + 100 * third(x[0]))
+
+    return StencilModel(at_site, lambda x, p, x_tl, p_tl: x_tl[0], lambda x, p, y_ad: (y_ad[0], ()), sites=4, reach=1)
+
+
+def test_models_that_differ_in_what_a_name_means_differ():
+    x = np.ones(4)
+    assert make_sum(one, two, one).tendency(x)[0] == 121
+    assert make_sum(one, two, two).tendency(x)[0] == 221
+    close = 1.0, 1.0 + 1e-9
+    assert [make_sum(one, one, one, (np.array([w]),)[0]).tendency(x)[0] for w in close] == [111 * w for w in close]
+
+
+def test_what_a_model_uses_may_change_after_it_was_made(monkeypatch):
+    rate = np.array([0.25])
+    model = make_decay(rate)
+    rate[0] = 9.0
+    assert model.tendency(np.ones(4))[0] == -0.25
+
+
+def test_a_module_that_changed_before_the_first_call_is_refused(monkeypatch):
+    module = ModuleType("constants")
+    module.RATE = 2.5
+    model = StencilModel(
+        lambda x, p: module.RATE * x[0] * 3, lambda x, p, a, b: a[0], lambda x, p, y_ad: (y_ad[0], ()), sites=4
+    )
+    module.RATE = 8.5
+    with pytest.raises(RuntimeError, match="model: expected what its functions use to stay .* make the model anew"):
+        model.tendency(np.ones((3, 4)))
+
+
+@pytest.mark.parametrize(
+    "at_site",
+    [lambda x, p: math.sqrt(x[0] - 1) * x[3], lambda x, p: x[0] if x[0] < 2 else x[3]],
+    ids=["outside the domain", "in a branch"],
+)
+def test_an_index_beyond_reach_is_found_where_few_numbers_lead(at_site):
+    with pytest.raises(ValueError, match=r"at_site: expected it to look at most reach = 2 .* found x\[3\]"):
+        StencilModel(at_site, lambda x, p, a, b: a[0], lambda x, p, y_ad: (y_ad[0], ()), sites=9)
+
+
+def test_complex_step_of_single_precision():
+    x = np.array([1, 2], "float32")
+    np.testing.assert_allclose(complex_step(lambda z: z**2, x, np.ones_like(x)), [2, 4])
+    model = StencilModel(logistic, logistic_tl, logistic_ad, sites=9, reach=1, parameters={"r": 2.0})
+    assert check_model(model, RNG.standard_normal((2, 9)).astype("float32")).tendency_tl < 1e-14
+
+
+def test_an_adjoint_that_returns_too_little_is_refused():
+    x = (np.ones(3), np.ones(2))
+    with pytest.raises(ValueError, match="an adjoint returns one array for each that the tangent takes"):
+        dot_test(lambda u: u[0], lambda v: (v,), x)
+    with pytest.raises(TypeError, match="expected real numbers, found complex128"):
+        dot_test(lambda u: u, lambda v: 1j * v, np.ones(3))

@@ -79,3 +79,8 @@ def test_nothing_to_compute_from_is_refused(x):
         kaplan_yorke_dimension([])
     with pytest.raises(ValueError, match="steps: expected at least 1, found 0"):
         lyapunov_spectrum(PROPAGATOR, x, 0)
+
+
+def test_directions_that_fall_together_are_noticed(x):
+    with pytest.raises(ValueError, match="every: expected directions that 1000 steps leave apart"):
+        lyapunov_spectrum(PROPAGATOR, x, 2000, every=1000, spin_up=0)

@@ -81,7 +81,9 @@ def test_axes_must_have_names_and_agree(tmp_path):
     "variables, coordinates, error, message",
     [
         ({"x": np.zeros(2)}, {}, TypeError, r"x: expected \(dimensions, array\)"),
-        ({"time": (("time",), np.zeros(2))}, {}, ValueError, "time: expected a name .* none of its dimensions"),
+        ({"time": (("time",), np.zeros(2))}, {}, ValueError, "time: expected a name .* both a variable's and"),
+        ({"x": (("t/s",), np.zeros(2))}, {}, ValueError, "t/s: expected a name without '/'"),
+        ({"x": (("t", "t"), np.eye(2))}, {}, ValueError, "x: expected dimensions that differ"),
         ({"a/b": (("time",), np.zeros(2))}, {}, ValueError, "a/b: expected a name without '/'"),
         ({"x": (("time",), np.array(["a", None]))}, {}, TypeError, "x: expected an array of numbers, found object"),
         ({"x": ("time", np.zeros(2))}, {"tim": np.zeros(2)}, ValueError, "coordinates: expected names among 'time'"),

@@ -205,3 +205,22 @@ def test_one_first_guess_for_each_window():
     start, observations = twin(rng, windows=(3,), steps=3)
     with pytest.raises(ValueError, match=r"first_guess: expected shape \(3, 12\)"):
         FourDVar(PROPAGATOR).assimilate(observations, start[0])
+
+
+def test_the_misfit_does_not_depend_on_the_layout():
+    rng = np.random.default_rng(14)
+    start, observations = twin(rng, windows=(3,), steps=4)
+    y = PROPAGATOR.trajectory(start + rng.standard_normal(start.shape), 3)
+    J, y_ad = observations.misfit(y)
+    for other in (np.asfortranarray(y), np.ascontiguousarray(y.swapaxes(0, 1)).swapaxes(0, 1)):
+        again, other_ad = observations.misfit(other)
+        np.testing.assert_array_equal(again, J)
+        np.testing.assert_array_equal(other_ad, y_ad)
+
+
+def test_a_state_for_each_window_observed():
+    start, observations = twin(np.random.default_rng(15), windows=(3,), steps=4)
+    with pytest.raises(ValueError, match=r"x: expected shape \(3, 12\), one state a window, found \(1, 12\)"):
+        FourDVar(PROPAGATOR).cost(start[:1], observations)
+    with pytest.raises(ValueError, match=r"y: expected shape \(4, 3, 'site'\)"):
+        observations.misfit(PROPAGATOR.trajectory(start[:1], 3))

@@ -100,6 +100,8 @@ EQUIVALENT = (
     ("one_step.both", "prepare_tl(", "prepare(", "the same function for tangent and state"),
     ("one_step.start_sums", "args[3]", "args[2]", _PRECISION),
     ("one_step.slope_ad", "max(stage - 1, 0)", "max(stage - 1, -1)", "the first stage does not look there"),
+    ("one_step.step_ad", "stages > 1", "stages >= 1", _ROOM),
+    ("one_step.step_ad", "stages > 1", "stages > 0", _ROOM),
     ("one_step.step_ad", "x_ad_next, k_ad, (x,", "x_ad_next, k, (x,", _SCRATCH),
     ("bodies.tendency_tl", "(work[4], work[7])", "(work[5], work[7])", _SCRATCH),
     ("bodies.tendency_ad", "(work[4], work[7])", "(work[5], work[7])", _SCRATCH),
