@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 from numba import cuda
 
-from l96kit.kernels._targets import FASTMATH, inline
+from l96kit.kernels._targets import FASTMATH, Team, inline
 from l96kit.kernels.tile import cutting
 
 THREADS = 128  # in a block; the loops over a tile do not depend on it
@@ -36,7 +36,7 @@ def _workers():
     return cuda.blockDim.x
 
 
-team = SimpleNamespace(span=_share, sync=_wait, rank=_rank, workers=_workers)
+team = Team(_share, _wait, _rank, _workers)
 
 
 def kernel(body, layout, dtype, shared):
@@ -73,18 +73,30 @@ def ptx(body, layout, dtype, signature, capability, shared=True):
     return text
 
 
-def fits_shared_memory(layout, size, dtype):
-    return sum(layout) * size * np.dtype(dtype).itemsize <= SHARED_BYTES
+def fits_shared_memory(arrays, size, dtype):
+    return arrays * size * np.dtype(dtype).itemsize <= SHARED_BYTES
 
 
-def run(compiled, layout, data, outputs, tiles, size, dtype, shared):
+def run(compiled, arrays, data, outputs, tiles, size, dtype, shared):
     """Launch on the current device; host arrays go there and those that are written come back, device arrays stay."""
-    on_device = tuple(cuda.to_device(a) if isinstance(a, np.ndarray) else a for a in data)
-    room = sum(layout) * size
+    on_device = _to_device(data)
+    room = arrays * size
     scratch = cuda.device_array((1, 1) if shared else (tiles, room), dtype)
     compiled[tiles, THREADS, 0, room * np.dtype(dtype).itemsize if shared else 0](size, on_device, scratch)
-    for host, device in list(zip(data, on_device))[len(data) - outputs :]:
-        if isinstance(host, np.ndarray):
+    _copy_back(data[len(data) - outputs :], on_device[len(data) - outputs :])
+
+
+def _to_device(data):
+    if isinstance(data, tuple):
+        return tuple(map(_to_device, data))
+    return cuda.to_device(data) if isinstance(data, np.ndarray) else data
+
+
+def _copy_back(hosts, devices):
+    for host, device in zip(hosts, devices):
+        if isinstance(host, tuple):
+            _copy_back(host, device)
+        elif isinstance(host, np.ndarray):
             device.copy_to_host(host)
 
 

@@ -13,9 +13,11 @@ import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, ModuleType, SimpleNamespace
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import NamedTuple
 
 import llvmlite.binding
 import numba
@@ -28,47 +30,74 @@ from numba.core.runtime import rtsys
 SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 FASTMATH = {"contract", "reassoc", "nsz"}  # never nnan or ninf: a blow-up is found by its NaN
 ALIGNMENT = 64  # bytes: one cache line, and the widest vector
-VECTORS_AT_ONCE = 4
 WORTH_A_THREAD = 200_000  # site-steps; below, starting a thread costs more than it saves
 
 
-class _TileCompiler(Compiler):
-    """Numba's compiler, told two things of our loops.
+class _Compiler(Compiler):
+    """Numba's compiler, told that arrays which are arguments do not overlap (the callers see to that).
 
-    Arrays which are arguments do not overlap (the callers see to that): otherwise each loop begins with a test of every
-    pair of its arrays, which takes as long as the loop itself. And four vectors are worth handling in one turn, since
-    neighbours share what they load; LLVM would judge the longer loops too long for that. The second is a setting of
-    LLVM for the whole process, so it is taken back at the end; Numba compiles one function (with all that it calls) at
-    a time.
+    Otherwise each loop begins with a test of every pair of its arrays, which takes as long as the loop itself.
     """
 
-    _depth = 0
+    vectors = 0  # that a loop handles in one turn; 0 stands for as many as LLVM thinks best
+    _now = 0
 
     def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
         flags.noalias = True
         super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
 
     def compile_extra(self, func):
-        _interleave(VECTORS_AT_ONCE)
-        _TileCompiler._depth += 1
+        # The setting is one of LLVM for the whole process; Numba compiles one function, with all it calls, at a time.
+        before = _Compiler._now
+        _Compiler._interleave(self.vectors)
         try:
             return super().compile_extra(func)
         finally:
-            _TileCompiler._depth -= 1
-            if not _TileCompiler._depth:
-                _interleave(0)  # as LLVM thinks best
+            _Compiler._interleave(before)
+
+    @staticmethod
+    def _interleave(vectors):
+        llvmlite.binding.set_option("", f"-force-vector-interleave={vectors}")
+        _Compiler._now = vectors
 
 
-def _interleave(vectors):
-    llvmlite.binding.set_option("", f"-force-vector-interleave={vectors}")
+class _TileCompiler(_Compiler):
+    """For stencils: four vectors are worth handling in one turn, since neighbours share what they load.
+
+    LLVM would judge the longer loops too long for that.
+    """
+
+    vectors = 4
 
 
-_OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy"}
+# No kernel allocates, so none counts references; to remove the counting took LLVM longer than all else.
+_OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy", "_nrt": False}
 
 # Small pieces are copied into their caller by Numba, large ones by LLVM: Numba alone would compile an adjoint for a
 # minute (each level of nesting is analysed anew), LLVM alone for twenty seconds (each piece is a function).
 inline = njit(inline="always", **_OPTIONS)
-part = njit(forceinline=True, pipeline_class=_TileCompiler, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
+
+
+class _CalledCompiler(_Compiler):
+    """For what is long enough to stay a function: LLVM would copy it to every place where it is called."""
+
+    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
+        super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
+        context, state = self.state.targetctx, self.state
+        declare = context.declare_function
+
+        def declared(module, description):
+            function = declare(module, description)
+            if not description.inline and description.qualname == state.func_id.func_qualname:
+                function.attributes.add("noinline")
+            return function
+
+        context.declare_function = declared
+
+
+_INTERNAL = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_OPTIONS}
+part = njit(forceinline=True, pipeline_class=_TileCompiler, **_INTERNAL)
+called = njit(forceinline=False, pipeline_class=_CalledCompiler, **_INTERNAL)  # or it would inherit the caller's
 
 
 def site_function(function):
@@ -99,7 +128,16 @@ def _one():
     return 1
 
 
-cpu_team = SimpleNamespace(span=_all, sync=_nothing, rank=_first, workers=_one)
+class Team(NamedTuple):
+    """What differs between the targets: see above."""
+
+    span: Callable
+    sync: Callable
+    rank: Callable
+    workers: Callable
+
+
+cpu_team = Team(_all, _nothing, _first, _one)
 
 
 # --- the CPU --------------------------------------------------------------------------------------------------------
@@ -233,7 +271,7 @@ def compile_cpu(body, cut, name):
         for tile in range(first, last):
             body(tile, data, work)
 
-    compiled = njit(kernel, fastmath=FASTMATH, error_model="numpy", nogil=True, pipeline_class=_TileCompiler)
+    compiled = njit(kernel, nogil=True, pipeline_class=_TileCompiler, **_OPTIONS)
     if not numba.config.DISABLE_JIT:
         _remember(compiled, name)
     return compiled

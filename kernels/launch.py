@@ -8,6 +8,8 @@ from functools import cache
 import numpy as np
 
 from l96kit.kernels import _targets
+from l96kit.kernels.layers import SPARE
+from l96kit.kernels.networks import channels_of
 from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.kernels.tile import cutting
 from l96kit.kernels.trajectory import bodies
@@ -58,22 +60,30 @@ def tape_bytes(model, members, sites, dtype):
 
 
 def zero_gradients(p, members, sites, dtype, device="cpu"):
-    """Where an adjoint adds what comes back to the parameters p: see `parameters.Gathering`."""
-    if not _are_uniform(p):
-        return np.zeros((len(p), members, sites), dtype)
+    """Where an adjoint adds what comes back to p: to the parameters (see `parameters.Gathering`), to the weights."""
+    fields, _, weights = p
     tiles = -(-members // lanes_for(members, sites, dtype))
-    return np.zeros((len(p), tiles, 1 if device == "cpu" else _cuda().THREADS), dtype)
+    shape = (members, sites)
+    if _are_uniform(p):
+        shape = (tiles, 1 if device == "cpu" else _cuda().THREADS)
+    return np.zeros((len(fields), *shape), dtype), np.zeros((tiles, len(weights)), dtype)
 
 
 def _are_uniform(p):
-    return p.shape[1:] == (1, 1)
+    return p[0].shape[1:] == (1, 1)
+
+
+def _arrays_beyond(op, program, stages):
+    """How many tile arrays a network's channels take, beyond those of the layout."""
+    rooms = 1 + stages if op.endswith("_ad") else 2 if op.endswith("_tl") else 1
+    return rooms * (channels_of(program) + SPARE) if len(program) else 0
 
 
 def launch(op, model, scheme, data, outputs, steps, device="cpu", threads=None):
     """Run `op` of `kernels.trajectory` on `data`, whose last `outputs` arrays are written; all other are only read.
 
-    The parameters come second in `data`, and the first output is as large as the ensemble. `steps` is the number of
-    time steps that the call amounts to. Returns nothing: the results are in the arrays.
+    Second in `data` is p as `kernels.dynamics` describes it, and the first output is as large as the ensemble. `steps`
+    is the number of time steps that the call amounts to. Returns nothing: the results are in the arrays.
     """
     first_output = data[-outputs]
     (members, sites), dtype = first_output.shape[-2:], np.dtype(first_output.dtype)
@@ -81,15 +91,19 @@ def launch(op, model, scheme, data, outputs, steps, device="cpu", threads=None):
     lanes = lanes_for(members, sites, dtype)
     tiles = -(-members // lanes)
     size = (sites + 2 * model.REACH) * lanes
+    beyond = _arrays_beyond(op, data[1][1], len(SCHEMES[scheme].b))
     if device == "cpu":
         kernel, layout = _cpu_kernel(op, model, scheme, lanes, uniform, dtype)
         threads = _targets.default_threads() if threads is None else threads
-        _targets.run_cpu(kernel, sum(layout), data, tiles, size, dtype, threads, members * sites * max(1, steps))
+        _targets.run_cpu(
+            kernel, sum(layout) + beyond, data, tiles, size, dtype, threads, members * sites * max(1, steps)
+        )
     else:
         layout = _layout(op, model, scheme, lanes, uniform)
-        shared = _cuda().fits_shared_memory(layout, size, dtype)
+        arrays = sum(layout) + beyond
+        shared = _cuda().fits_shared_memory(arrays, size, dtype)
         kernel, layout = _cuda_kernel(op, model, scheme, lanes, uniform, dtype, shared)
-        _cuda().run(kernel, layout, data, outputs, tiles, size, dtype, shared)
+        _cuda().run(kernel, arrays, data, outputs, tiles, size, dtype, shared)
 
 
 def is_compiled(op, model, scheme, members, sites, uniform, dtype):
@@ -117,7 +131,7 @@ def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
 def _require_unchanged(model):
     """A kernel goes to the disk under what its model was made of, so it must be compiled of just that."""
     made_of = getattr(model, "MADE_OF", None)
-    if made_of not in (None, _targets.fingerprint(model.tendency, model.tendency_tl, model.tendency_ad)):
+    if made_of and made_of != _targets.fingerprint(model.tendency, model.tendency_tl, model.tendency_ad):
         raise RuntimeError(
             "model: expected what its functions use to stay as it was when the model was made, found that a value in a "
             "module has changed; make the model anew"

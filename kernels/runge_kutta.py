@@ -12,9 +12,8 @@ the exact derivative of the code (the transposed equations under the forward sch
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from l96kit.kernels._targets import inline, part, site_function
-from l96kit.kernels.parameters import windows
-from l96kit.kernels.tile import U, chain, halo, in_turn, scaled_window, window
+from l96kit.kernels._targets import inline, part
+from l96kit.kernels.tile import U, chain, halo, in_turn
 
 
 class Tableau(NamedTuple):
@@ -119,17 +118,17 @@ def _no_sums(args):
 
 
 @inline
-def _nothing(both):
+def _nothing(args):
     pass
 
 
-def stages_of(sweep, slope, place, team, fill, first, start_sums=_no_sums, finish_sums=_nothing):
-    """The stages of a sweep, each as a pair (prepare, run) of functions of (base, y, result, k, args, dt, n).
+def stages_of(sweep, slope, place, team, fill, first, evaluate, start_sums=_no_sums, finish_sums=_nothing):
+    """The stages of a sweep, each as functions (halo, evaluate, run) of (base, y, result, k, args, dt, n).
 
-    `prepare` completes the stage state with its halo, `run` passes over the tile. `slope(i)` gives k_i at one site from
-    the stage state y_i and what else it needs, `args`, and with it the sums that are made over a pass, if any.
-    `place(i)` is where the tuple `y` holds y_i, and `first` is the index of the first site in a tile, behind the halo.
-    `base` stays as it is.
+    `halo` completes the stage state, `run` passes over the tile. `evaluate(i)((y_i, args, dt, n))` is what comes in
+    between, and `slope(i)` gives k_i at one site from the stage state y_i and what else it needs, `args`, and with it
+    the sums that are made over a pass, if any. `place(i)` is where the tuple `y` holds y_i, and `first` is the index of
+    the first site in a tile, behind the halo. `base` stays as it is.
     """
     span = team.span
     slots = {m: slot for slot, m in enumerate(kept(sweep))}
@@ -148,9 +147,16 @@ def stages_of(sweep, slope, place, team, fill, first, start_sums=_no_sums, finis
             return base if is_first else y[source]
 
         @part
-        def prepare(everything):
+        def halo(everything):
             base, y, result, k, args, dt, n = everything
             fill(state_of(base, y), n)
+
+        before = evaluate(i)
+
+        @inline
+        def prepare(everything):
+            base, y, result, k, args, dt, n = everything
+            before((state_of(base, y), args, dt, n))
 
         if has_next:
 
@@ -200,71 +206,95 @@ def stages_of(sweep, slope, place, team, fill, first, start_sums=_no_sums, finis
                 remember(value, k, j)
             finish_sums((args, sums))
 
-        return prepare, run
+        return halo, prepare, run
 
     return [stage(i) for i in range(len(sweep.weights))]
 
 
-def one_step(model, tableau, team, lanes, uniform, gather):
+def one_step(f, tableau, team, lanes, reach):
     """Functions of tile arrays: `step(x, x_next, work, dt, n)`, `step_tl(x, x_next, x_tl, x_tl_next, work, dt, n)` and
-    `step_ad(x, x_ad, x_ad_next, work, dt, n)`, which goes back; and the arrays that `work` consists of.
+    `step_ad(x, x_ad, x_ad_next, work, dt, n)`, which goes back; and the arrays that they work in.
 
-    `work` is a tuple of groups of tile arrays, `layout` the length of each group: two for states, then stage states,
-    kept k, parameters; then the same for the tangent or the adjoint. A step looks at all but the states, for which
-    there is only room here. `gather` is from `parameters.gathering`.
+    f is a `dynamics.Dynamics`, `reach` how far it looks. `work` is (stage states, kept k, what f is bound to), and the
+    same again for the tangent or the adjoint; `layout` is how many stage states and k these are. x has its halo in
+    step_ad already, from the step forward.
     """
-    stages, count = len(tableau.b), len(model.PARAMETERS)
-    first = U(model.REACH * lanes)
-    look = window(model.REACH, lanes)
-    parameters = windows(model.REACH, lanes, count, uniform)
-    fill = halo(team, model.REACH, lanes)
-    tendency, tendency_tl, tendency_ad = map(site_function, (model.tendency, model.tendency_tl, model.tendency_ad))
-
+    stages = len(tableau.b)
+    first = U(reach * lanes)
+    fill = halo(team, reach, lanes)
     forward, adjoint = forward_sweep(tableau), adjoint_sweep(tableau)
+    slope_at, slope_tl_at = f.slope, f.slope_tl
 
     def two_places(i):
         return i % 2
 
-    def all_of(pairs):
-        return in_turn([action for pair in pairs for action in pair])
+    def all_of(stages):
+        return in_turn([action for stage in stages for action in stage])
 
     # forward
 
     @inline
-    def slope(x, p, sums, j):
-        return tendency(look(x, j), parameters(p, j)), sums
+    def slope(x, bound, sums, j):
+        return slope_at((x, bound), j), sums
 
-    forward_stages = stages_of(forward, lambda i: slope, two_places, team, fill, first)
+    def evaluating(stage):
+        prepare = f.prepare(stage)
+
+        @inline
+        def evaluate(args):
+            x, bound, dt, n = args
+            prepare((x, bound, n))
+
+        return evaluate
+
+    forward_stages = stages_of(forward, lambda i: slope, two_places, team, fill, first, lambda i: evaluating(0))
     whole_step = all_of(forward_stages)
 
     @part
     def step(x, x_next, work, dt, n):
-        y, k, p = work[1], work[2], work[3]
-        whole_step((x, y, x_next, k, p, dt, n))
+        y, k, bound = work
+        whole_step((x, y, x_next, k, bound, dt, n))
 
     # tangent: each stage before the forward stage that overwrites what it reads
 
-    def slope_tl(i):
+    def stage_state_of(i):
         at_base, source = i == 0, two_places(i)
 
         @inline
+        def state(x, y):
+            return x if at_base else y[source]
+
+        return state
+
+    def slope_tl(i):
+        state = stage_state_of(i)
+
+        @inline
         def at_stage(x_tl, args, sums, j):
-            x, y, p, p_tl = args
-            state = x if at_base else y[source]
-            return tendency_tl(look(state, j), parameters(p, j), look(x_tl, j), parameters(p_tl, j)), sums
+            x, y, bound, bound_tl = args
+            return slope_tl_at((state(x, y), bound, x_tl, bound_tl), j), sums
 
         return at_stage
 
-    tangent_stages = stages_of(forward, slope_tl, two_places, team, fill, first)
+    prepare_tl = f.prepare_tl
+
+    @inline
+    def evaluate_tl(args):
+        x_tl, (x, y, bound, bound_tl), dt, n = args
+        prepare_tl((x_tl, bound, bound_tl, n))
+
+    tangent_stages = stages_of(forward, slope_tl, two_places, team, fill, first, lambda i: evaluate_tl)
 
     def both(i):
-        (prepare, run), (prepare_tl, run_tl) = forward_stages[i], tangent_stages[i]
+        (halo, evaluate, run), (halo_tl, evaluate_tl, run_tl) = forward_stages[i], tangent_stages[i]
 
         @part
         def pair(args):
             forward_args, tangent_args = args
-            prepare(forward_args)
-            prepare_tl(tangent_args)
+            halo(forward_args)
+            evaluate(forward_args)
+            halo_tl(tangent_args)
+            evaluate_tl(tangent_args)
             run_tl(tangent_args)
             run(forward_args)
 
@@ -274,37 +304,37 @@ def one_step(model, tableau, team, lanes, uniform, gather):
 
     @part
     def step_tl(x, x_next, x_tl, x_tl_next, work, dt, n):
-        y, k, p = work[1], work[2], work[3]
-        y_tl, k_tl, p_tl = work[5], work[6], work[7]
-        whole_step_tl(((x, y, x_next, k, p, dt, n), (x_tl, y_tl, x_tl_next, k_tl, (x, y, p, p_tl), dt, n)))
+        y, k, bound, y_tl, k_tl, bound_tl = work
+        whole_step_tl(((x, y, x_next, k, bound, dt, n), (x_tl, y_tl, x_tl_next, k_tl, (x, y, bound, bound_tl), dt, n)))
 
     # adjoint: the stage states once more, then the transposed stages from the last to the first
 
-    _, start, collect, finish, _ = gather
-    look_scaled = scaled_window(model.REACH, lanes, number(tableau.b[-1], True))
+    last_weight = number(tableau.b[-1], True)
 
     def slope_ad(i):
         stage = stages - 1 - i
         at_base, source = stage == 0, max(stage - 1, 0)
-
-        @inline
-        def look_at_base(y_ad, dt, j):
-            return look_scaled((y_ad, dt), j)
-
-        @inline
-        def look_at_stage(y_ad, dt, j):
-            return look(y_ad, j)
-
-        look_ad = look_at_base if i == 0 else look_at_stage
+        slope_at = f.slope_ad(last_weight if i == 0 else None)
 
         @inline
         def at_stage(y_ad, args, sums, j):
-            x, y, p, p_ad, dt = args
-            state = x if at_base else y[source]
-            x_ad, at_site = tendency_ad(look(state, j), parameters(p, j), look_ad(y_ad, dt, j))
-            return x_ad, collect(p_ad, sums, at_site, j)
+            x, y, bound, bound_ad, dt = args
+            return slope_at((x if at_base else y[source], bound, y_ad, bound_ad, dt), sums, j)
 
         return at_stage
+
+    def evaluating_ad(i):
+        prepare = f.prepare_ad(stages - 1 - i)
+        weight = last_weight if i == 0 else number(*ONE)
+
+        @inline
+        def evaluate(args):
+            y_ad, (x, y, bound, bound_ad, _), dt, n = args
+            prepare((y_ad, weight(y_ad, dt), bound, bound_ad, n))
+
+        return evaluate
+
+    start, finish = f.start, f.finish
 
     @inline
     def start_sums(args):
@@ -315,28 +345,26 @@ def one_step(model, tableau, team, lanes, uniform, gather):
         args, sums = args_and_sums
         finish((args[3], sums))
 
-    stage_states = stages_of(stages_sweep(tableau), lambda i: slope, lambda i: i - 1, team, fill, first)
-    adjoint_stages = stages_of(adjoint, slope_ad, two_places, team, fill, first, start_sums, finish_sums)
-    after_halo = [action for pair in stage_states for action in pair][1:]  # that of x is on the tape already
-    to_last_stage, all_back = in_turn(after_halo), all_of(adjoint_stages)
+    stage_states = stages_of(stages_sweep(tableau), lambda i: slope, lambda i: i - 1, team, fill, first, evaluating)
+    adjoint_stages = stages_of(adjoint, slope_ad, two_places, team, fill, first, evaluating_ad, start_sums, finish_sums)
+    after_halo = [action for stage in stage_states for action in stage][1:]
+    to_last_stage, evaluate_last, all_back = in_turn(after_halo), evaluating(stages - 1), all_of(adjoint_stages)
 
     @part
     def step_ad(x, x_ad, x_ad_next, work, dt, n):
-        y, k, p = work[1], work[2], work[3]
-        y_ad, k_ad, p_ad = work[5], work[6], work[7]
-        to_last_stage((x, y, x, k, p, dt, n))
+        y, k, bound, y_ad, k_ad, bound_ad = work
+        to_last_stage((x, y, x, k, bound, dt, n))
         if stages > 1:
             fill(y[stages - 2], n)
-        all_back((x_ad, y_ad, x_ad_next, k_ad, (x, y, p, p_ad, dt), dt, n))
+            evaluate_last((y[stages - 2], bound, dt, n))
+        else:
+            evaluate_last((x, bound, dt, n))
+        all_back((x_ad, y_ad, x_ad_next, k_ad, (x, y, bound, bound_ad, dt), dt, n))
 
-    forward_layout = (2, 2, len(kept(forward)), count)
-    tangent_layout = (*forward_layout, 2, 2, len(kept(forward)), count)
-    adjoint_layout = (2, max(2, stages - 1), len(kept(forward)), count, 2, 2, len(kept(adjoint)), count)
     return SimpleNamespace(
         step=step,
         step_tl=step_tl,
         step_ad=step_ad,
-        layout=forward_layout,
-        layout_tl=tangent_layout,
-        layout_ad=adjoint_layout,
+        layout=(2, len(kept(forward))),
+        layout_ad=(max(2, stages - 1), len(kept(forward)), 2, len(kept(adjoint))),
     )

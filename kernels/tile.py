@@ -61,7 +61,7 @@ def tuple_of(item, count):
 
 
 def cutting(layout):
-    """`cut(room, size)`: tile arrays of a length, in groups of as many as `layout` says, out of one array."""
+    """`cut(room, size)`: tile arrays of a length, in groups of as many as `layout` says, then the rest of the room."""
     starts = [sum(layout[:group]) for group in range(len(layout))]
 
     def array(position):
@@ -74,7 +74,13 @@ def cutting(layout):
     def group(index):
         return tuple_of(lambda i: array(starts[index] + i), layout[index])
 
-    return tuple_of(group, len(layout))
+    groups, arrays = tuple_of(group, len(layout)), sum(layout)
+
+    @inline
+    def cut(room, size):
+        return groups(room, size) + (room[arrays * size :],)
+
+    return cut
 
 
 def window(reach, lanes):

@@ -1,37 +1,34 @@
 """Tendency and trajectory of any model over an ensemble: what one team does for one tile, forward, `_tl` and `_ad`.
 
-Each body is a function (tile, data, work). `data` holds the arrays of the whole ensemble, `work` the groups of
-tile arrays that `runge_kutta.one_step` describes, `tape` the state before each step, a tile array with its halo. Arrays
-are (member, site), trajectories (time, member, site), parameters (parameter, member, site), each C-contiguous; those
-with one member serve all members. Uniform parameters are (parameter, 1, 1), their gradients (parameter, tile, worker).
+Each body is a function (tile, data, work). `data` holds the arrays of the whole ensemble, `work` groups of tile arrays:
+two for states, stage states, kept k, what the dynamics ask for; the same again for the tangent or the adjoint; and last
+one array with what is left of the work space. Arrays are (member, site), trajectories (time, member, site), each
+C-contiguous; those with one member serve all members. `p` is what `dynamics` describes, `p_ad` its gradients: those of
+fields (parameter, member, site), of uniform parameters (parameter, tile, worker), of weights (tile, weight). `tape` is
+the state before each step, a tile array with its halo.
 """
 
 from types import SimpleNamespace
 
-from l96kit.kernels._targets import inline, part, site_function
-from l96kit.kernels.parameters import gathering, loading, windows
+from l96kit.kernels._targets import inline, part
+from l96kit.kernels.dynamics import dynamics
 from l96kit.kernels.runge_kutta import one_step
-from l96kit.kernels.tile import U, halo, transfer, window
+from l96kit.kernels.tile import U, halo, transfer
 
 
 def bodies(model, tableau, team, lanes, uniform):
     """All bodies for one model and scheme, each with its layout; compiled only when used."""
     size = U(lanes)
     first = U(model.REACH * lanes)
-    count = len(model.PARAMETERS)
     span, sync = team.span, team.sync
     load, load_add, store, add = transfer(team, model.REACH, lanes)
     fill = halo(team, model.REACH, lanes)
-    look = window(model.REACH, lanes)
-    parameters = windows(model.REACH, lanes, count, uniform)
-    load_parameters = loading(count, uniform, load, fill)
-    gather = gathering(team, count, uniform, load, store)
-    begin, start_sums, collect, finish, end = gather
-    scheme = one_step(model, tableau, team, lanes, uniform, gather)
+    f = dynamics(model, len(tableau.b), team, lanes, uniform, fill, load, store)
+    bind, bind_tl, begin, end = f.bind, f.bind_tl, f.begin, f.end
+    scheme = one_step(f, tableau, team, lanes, model.REACH)
     step, step_tl, step_ad = scheme.step, scheme.step_tl, scheme.step_ad
-    tendency_at, tendency_tl_at, tendency_ad_at = map(
-        site_function, (model.tendency, model.tendency_tl, model.tendency_ad)
-    )
+    prepare, slope, prepare_tl, slope_tl = f.prepare(0), f.slope, f.prepare_tl, f.slope_tl
+    prepare_ad, slope_ad, start_sums, finish = f.prepare_ad(0), f.slope_ad(None), f.start, f.finish
 
     @inline
     def length(x):
@@ -45,66 +42,67 @@ def bodies(model, tableau, team, lanes, uniform):
     @inline
     def tendency(tile, data, work):
         x, p, y = data
-        (state, result), at = work[0], work[3]
+        (state, result), _, _, tiles, rest = work
         start, n = U(tile) * size, length(x)
         load(x, state, start)
-        load_parameters((p, at, start, n))
+        bound = bind((p, tiles, rest, start, n))
         fill(state, n)
+        prepare((state, bound, n))
         for j in span(first, first + n):
-            result[j] = tendency_at(look(state, j), parameters(at, j))
+            result[j] = slope((state, bound), j)
         sync()
         store(result, y, start)
 
     @inline
     def tendency_tl(tile, data, work):
         x, p, x_tl, p_tl, y_tl = data
-        (state, _result), at = work[0], work[3]
-        (tangent, result_tl), at_tl = work[4], work[7]
+        (state, _result), _, _, tiles, (tangent, result_tl), _, _, tiles_tl, rest = work
         start, n = U(tile) * size, length(x)
         load(x, state, start)
         load(x_tl, tangent, start)
-        load_parameters((p, at, start, n))
-        load_parameters((p_tl, at_tl, start, n))
+        bound, bound_tl = bind((p, tiles, rest, start, n)), bind_tl((p_tl, tiles_tl, rest, start, n))
         fill(state, n)
         fill(tangent, n)
+        prepare((state, bound, n))
+        prepare_tl((tangent, bound, bound_tl, n))
         for j in span(first, first + n):
-            result_tl[j] = tendency_tl_at(look(state, j), parameters(at, j), look(tangent, j), parameters(at_tl, j))
+            result_tl[j] = slope_tl((state, bound, tangent, bound_tl), j)
         sync()
         store(result_tl, y_tl, start)
 
     @inline
     def tendency_ad(tile, data, work):
         x, p, y_ad, x_ad, p_ad = data
-        (state, _result), at = work[0], work[3]
-        (adjoint, result_ad), at_ad = work[4], work[7]
+        (state, _result), _, _, tiles, (adjoint, result_ad), _, _, tiles_ad, rest = work
         start, n = U(tile) * size, length(x)
         load(x, state, start)
-        load_parameters((p, at, start, n))
-        begin((at_ad, p_ad, tile, start))
+        bound = bind((p, tiles, rest, start, n))
+        bound_ad = begin((p_ad, tiles_ad, tile, start))
         set_to_zero(adjoint, n)
         sync()
         load_add(y_ad, adjoint, start)
         fill(state, n)
         fill(adjoint, n)
-        sums = start_sums(at_ad)
+        prepare((state, bound, n))
+        prepare_ad((adjoint, state.dtype.type(1), bound, bound_ad, n))
+        sums = start_sums(bound_ad)
         for j in span(first, first + n):
-            result_ad[j], at_site = tendency_ad_at(look(state, j), parameters(at, j), look(adjoint, j))
-            sums = collect(at_ad, sums, at_site, j)
-        finish((at_ad, sums))
+            result_ad[j], sums = slope_ad((state, bound, adjoint, bound_ad, 0.0), sums, j)
+        finish((bound_ad, sums))
         sync()
         add(result_ad, x_ad, start)
-        end((at_ad, p_ad, tile, start))
+        end((p_ad, tiles_ad, tile, start))
 
     @inline
     def trajectory(tile, data, work):
         """y[t] is the state after t * every steps from x = y[0]. A tape, if it has room, gets the state before each."""
         x, p, dt, every, y, tape = data
-        (state, other), at = work[0], work[3]
+        (state, other), stage_states, kept, tiles, rest = work
         start, n, taped = U(tile) * size, length(x), tape.shape[1]
         if taped > 0:
             state = tape[tile, 0]
         load(x, state, start)
-        load_parameters((p, at, start, n))
+        room = stage_states, kept, bind((p, tiles, rest, start, n))
         sync()
         store(state, y[0], start)
         for t in range(1, y.shape[0]):
@@ -113,7 +111,7 @@ def bodies(model, tableau, team, lanes, uniform):
                     following = tape[tile, s]
                 else:
                     following, other = other, state
-                step(state, following, work, dt, n)
+                step(state, following, room, dt, n)
                 state = following
             sync()
             store(state, y[t], start)
@@ -122,18 +120,18 @@ def bodies(model, tableau, team, lanes, uniform):
     def trajectory_tl(tile, data, work):
         """y_tl[t] is the tangent at the times of y, along the trajectory that starts at x."""
         x, p, x_tl, p_tl, dt, every, y_tl = data
-        (state, state_next), at = work[0], work[3]
-        (tangent, tangent_next), at_tl = work[4], work[7]
+        (state, state_next), stage_states, kept, tiles = work[:4]
+        (tangent, tangent_next), stage_tangents, kept_tl, tiles_tl, rest = work[4:]
         start, n = U(tile) * size, length(x)
         load(x, state, start)
         load(x_tl, tangent, start)
-        load_parameters((p, at, start, n))
-        load_parameters((p_tl, at_tl, start, n))
+        bound, bound_tl = bind((p, tiles, rest, start, n)), bind_tl((p_tl, tiles_tl, rest, start, n))
+        room = stage_states, kept, bound, stage_tangents, kept_tl, bound_tl
         sync()
         store(tangent, y_tl[0], start)
         for t in range(1, y_tl.shape[0]):
             for _ in range(every):
-                step_tl(state, state_next, tangent, tangent_next, work, dt, n)
+                step_tl(state, state_next, tangent, tangent_next, room, dt, n)
                 state, state_next = state_next, state
                 tangent, tangent_next = tangent_next, tangent
             sync()
@@ -143,24 +141,28 @@ def bodies(model, tableau, team, lanes, uniform):
     def trajectory_ad(tile, data, work):
         """Back along the steps on the tape; y_ad[t] is added to the adjoint when time t is reached."""
         tape, p, dt, every, y_ad, x_ad, p_ad = data
-        (adjoint, adjoint_next), at, at_ad = work[4], work[3], work[7]
+        _, stage_states, kept, tiles = work[:4]
+        (adjoint, adjoint_next), stage_adjoints, kept_ad, tiles_ad, rest = work[4:]
         start, n = U(tile) * size, length(y_ad)
-        load_parameters((p, at, start, n))
-        begin((at_ad, p_ad, tile, start))
+        bound, bound_ad = bind((p, tiles, rest, start, n)), begin((p_ad, tiles_ad, tile, start))
+        room = stage_states, kept, bound, stage_adjoints, kept_ad, bound_ad
         set_to_zero(adjoint, n)
         sync()
         load_add(y_ad[y_ad.shape[0] - 1], adjoint, start)
         for t in range(y_ad.shape[0] - 2, -1, -1):
             for s in range((t + 1) * every - 1, t * every - 1, -1):
-                step_ad(tape[tile, s], adjoint, adjoint_next, work, dt, n)
+                step_ad(tape[tile, s], adjoint, adjoint_next, room, dt, n)
                 adjoint, adjoint_next = adjoint_next, adjoint
             sync()
             load_add(y_ad[t], adjoint, start)
         sync()
         add(adjoint, x_ad, start)
-        end((at_ad, p_ad, tile, start))
+        end((p_ad, tiles_ad, tile, start))
 
-    forward, both_tl, both_ad = scheme.layout, scheme.layout_tl, scheme.layout_ad
+    forward = (2, *scheme.layout, f.tiles)
+    both_tl = forward * 2
+    stage_states, kept, stage_adjoints, kept_ad = scheme.layout_ad
+    both_ad = (2, stage_states, kept, f.tiles, 2, stage_adjoints, kept_ad, f.tiles)
     return {
         "tendency": SimpleNamespace(body=tendency, layout=forward),
         "tendency_tl": SimpleNamespace(body=tendency_tl, layout=both_tl),

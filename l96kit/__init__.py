@@ -16,8 +16,10 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Lorenz96": "models",
     "StencilModel": "models",
+    "Network": "networks",
     "Propagator": "propagators",
     "BlowUpError": "propagators",
+    "Emulator": "emulators",
     "FourDVar": "variational",
     "dot_test": "checks",
     "taylor_test": "checks",

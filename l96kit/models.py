@@ -16,6 +16,7 @@ import numpy as np
 from l96kit import _arrays
 from l96kit.kernels import _targets, lorenz96
 from l96kit.kernels import launch as kernels
+from l96kit.kernels.layers import Row
 
 SMALLEST_RING = 4
 
@@ -64,7 +65,7 @@ class Model:
         A gradient is shaped as the parameter.
         """
         x, y_ad = self._pair(x, y_ad, "y_ad")
-        p = self.parameter_array(x.shape, x.dtype)
+        p = self.kernel_parameters(x.shape, x.dtype)
         x_ad, p_ad = np.zeros_like(_arrays.members(x)), kernels.zero_gradients(p, *_arrays.members(x).shape, x.dtype)
         self._launch("tendency_ad", (_arrays.members(x), p, _arrays.members(y_ad), x_ad, p_ad), 2)
         return x_ad.reshape(x.shape), self.parameter_gradients(p_ad, x.shape)
@@ -78,28 +79,51 @@ class Model:
 
     # --- parameters, for the propagators also ----------------------------------------------------------------------
 
-    def parameter_array(self, shape, dtype):
-        """All parameters as (parameter, member or 1, site or 1) for an ensemble of the given shape."""
-        return _arrays.parameter_fields(self.parameters.values(), self.parameters, shape, dtype)
+    network = None  # that is part of the model; then "weights" is one of the parameters
+
+    @property
+    def _site_parameters(self):
+        return {name: value for name, value in self.parameters.items() if self.network is None or name != "weights"}
+
+    def kernel_parameters(self, shape, dtype):
+        """All parameters for an ensemble of the given shape, as `kernels.dynamics` has them."""
+        own = self._site_parameters
+        return self._with_weights(
+            _arrays.parameter_fields(own.values(), own, shape, dtype), self.parameters.get("weights"), dtype
+        )
+
+    def _with_weights(self, fields, weights, dtype):
+        if self.network is None:
+            return fields, np.zeros((0, len(Row._fields)), np.int64), np.zeros(0, dtype)
+        return fields, self.network.program(), _arrays.plain(weights, dtype)
 
     def parameter_pair(self, parameters_tl, shape, dtype):
         """The parameters and their changes, both in the same form."""
-        changes = dict.fromkeys(self.parameters, 0.0)
+        own = self._site_parameters
+        changes = {**dict.fromkeys(own, 0.0), "weights": None}
         for name, change in _arrays.mapping({} if parameters_tl is None else parameters_tl, "parameters_tl").items():
             _arrays.one_of(name, list(self.parameters), "parameters_tl")
             changes[name] = change
-        uniform = _arrays.is_uniform([*self.parameters.values(), *changes.values()])
-        return tuple(
-            _arrays.parameter_fields(values.values(), self.parameters, shape, dtype, uniform)
-            for values in (self.parameters, changes)
+        weights_tl = changes.pop("weights")
+        if self.network is not None:
+            weights_tl = self.network.checked_weights(0.0 if weights_tl is None else weights_tl, "weights")
+        uniform = _arrays.is_uniform([*own.values(), *changes.values()])
+        fields, fields_tl = (
+            _arrays.parameter_fields(values.values(), own, shape, dtype, uniform) for values in (own, changes)
+        )
+        return (
+            self._with_weights(fields, self.parameters.get("weights"), dtype),
+            self._with_weights(fields_tl, weights_tl, dtype),
         )
 
     def parameter_gradients(self, p_ad, shape):
         """What a kernel added up for an ensemble of `shape` as arrays like the parameters themselves."""
-        return {
-            name: _arrays.unbroadcast(gradient, shape, np.shape(self.parameters[name]))
-            for name, gradient in zip(self.parameters, p_ad)
+        fields_ad, weights_ad = p_ad
+        gradients = {
+            name: _arrays.unbroadcast(gradient, shape, np.shape(value))
+            for (name, value), gradient in zip(self._site_parameters.items(), fields_ad)
         }
+        return gradients if self.network is None else {**gradients, "weights": weights_ad.sum(axis=0)}
 
     # --- in between ------------------------------------------------------------------------------------------------
 
@@ -108,7 +132,7 @@ class Model:
 
     def _checked(self, x):
         x = self._state(x)
-        return x, self.parameter_array(x.shape, x.dtype)
+        return x, self.kernel_parameters(x.shape, x.dtype)
 
     def _pair(self, x, other, name):
         x = self._state(x)

@@ -246,7 +246,7 @@ class Propagator:
                 f"gradient: expected finite numbers, found none for member {_first_bad(x_ad, x.shape)}; either y_ad "
                 f"is not finite or the adjoint left the range of {x.dtype} on its {steps} steps back: take fewer steps"
             )
-        if not np.isfinite(p_ad).all():
+        if not all(np.isfinite(part).all() for part in p_ad):
             names = ", ".join(self.model.parameters)
             raise OverflowError(
                 f"gradient: expected numbers within the range of {x.dtype}, found more for {names}; use float64"
@@ -307,7 +307,7 @@ class Propagator:
         return x
 
     def _parameters(self, x):
-        return self.model.parameter_array(tuple(x.shape), x.dtype)
+        return self.model.kernel_parameters(tuple(x.shape), x.dtype)
 
     @staticmethod
     def _intervals(steps, every):

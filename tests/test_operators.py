@@ -40,7 +40,7 @@ def is_whole(operator, dtype):
 
 
 def is_main(operator):
-    return operator.name.startswith("lorenz96") and (operator.op == "tendency" or operator.scheme == "rk4")
+    return operator.name.startswith("lorenz96.") and (operator.op == "tendency" or operator.scheme == "rk4")
 
 
 # Those that share kernels are neighbours, so that one process compiles for all of them.

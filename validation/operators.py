@@ -15,10 +15,24 @@ from unittest import mock
 
 import numpy as np
 
+from l96kit.emulators import Emulator
 from l96kit.kernels import launch as kernels
 from l96kit.models import Lorenz96, StencilModel
+from l96kit.networks import (
+    Network,
+    add,
+    bilin_net,
+    convolution,
+    deep_net,
+    leaky_relu,
+    product,
+    relu,
+    sq_net,
+    square,
+    tanh,
+)
 from l96kit.propagators import Propagator
-from l96kit.reference import lorenz96, runge_kutta
+from l96kit.reference import lorenz96, networks, runge_kutta
 
 DT = 0.05  # time units; six hours of the atmosphere, as Lorenz (1996) took it
 
@@ -49,6 +63,7 @@ class Operator(ABC):
     model : (sites, *parameters) -> the model
     tendency : the same in NumPy, (x, *parameters) -> dx/dt, for any dtype
     uniform : whether the kernel takes its parameters as numbers instead of fields
+    kinks : whether it has any, as ReLU does; a finite step may cross one, so that Taylor's remainders tell nothing
 
     Kernels are run by way of the API, so that what it adds to an adjoint is proved with them.
     """
@@ -59,6 +74,7 @@ class Operator(ABC):
     model: Callable
     tendency: Callable
     uniform: bool
+    kinks: bool = False
 
     op = ""  # in `kernels.trajectory.bodies`
     scheme = "euler"
@@ -184,8 +200,10 @@ def _sampler(state, *parameters):
 
 # --- Lorenz-96 ------------------------------------------------------------------------------------------------------
 
-_TENDENCY = ("trajectory.tendency_ad",)
-_TRAJECTORY = ("trajectory.trajectory_ad", "runge_kutta.step_ad", "runge_kutta.slope_ad")
+_DYNAMICS = ("dynamics.slope_ad", "dynamics.look_ad", "dynamics.prepare_ad")
+_TENDENCY = ("trajectory.tendency_ad", *_DYNAMICS)
+_STEP = ("runge_kutta.step_ad", "runge_kutta.slope_ad", "runge_kutta.evaluating_ad")
+_TRAJECTORY = ("trajectory.trajectory_ad", *_STEP, *_DYNAMICS)
 
 
 def _lorenz96(extent):
@@ -245,6 +263,64 @@ def _burgers(speed, viscosity):
     }
 
 
+# --- networks: the weights are the one parameter ---------------------------------------------------------------------
+
+MIXED = Network(  # every kind of layer, sources of all kinds, odd numbers of channels
+    (
+        convolution(3, 2),
+        tanh(),
+        convolution(5, 5, of=[1, (2, 0, 2)], bias=False),
+        leaky_relu(),
+        product(((2, 1, 3), 4), channels=2),
+        add(((4, 1, 3), 5)),
+        square(of=[6, (3, 2, 3)]),
+        convolution(1, of=[7, 0]),
+    ),
+    "mixed",
+)
+RELU = Network((convolution(6, 3), relu(), convolution(5), relu(), convolution(1, 3)), "relu")
+
+
+def _network_reference(network):
+    return lambda x, weights: networks.evaluate(network.layers, weights, x)
+
+
+def _has_kinks(network):
+    return any(layer.kind in ("relu", "leaky_relu") for layer in network.layers)
+
+
+def _network(network, spread=0.5):
+    def sample(rng, members, sites, dtype):
+        return tuple(
+            np.asarray(part, dtype)
+            for part in (rng.standard_normal((members, sites)), spread * rng.standard_normal(network.size))
+        )
+
+    return {
+        "sample": sample,
+        "model": lambda sites, weights: Emulator(network, weights, sites),
+        "tendency": _network_reference(network),
+        "uniform": True,
+        "kinks": _has_kinks(network),
+    }
+
+
+def _network_added_to_lorenz96(network, extent):
+    state_and_forcing = _sampler((2.0, 3.0), (8.0, 1.0, extent))
+
+    def sample(rng, members, sites, dtype):
+        weights = 0.2 * rng.standard_normal(network.size)
+        return (*state_and_forcing(rng, members, sites, dtype), np.asarray(weights, dtype))
+
+    return {
+        "sample": sample,
+        "model": lambda sites, F, weights: Emulator(network, weights, base=Lorenz96(sites, F)),
+        "tendency": lambda x, F, weights: lorenz96.tendency(x, F) + _network_reference(network)(x, weights),
+        "uniform": extent == "number",
+        "kinks": _has_kinks(network),
+    }
+
+
 # --- the list -------------------------------------------------------------------------------------------------------
 
 
@@ -259,8 +335,21 @@ def _lorenz96_operators():
                 yield kind(name, own + _TRAJECTORY, **_lorenz96(extent), scheme=scheme)
 
 
+_NETWORK = ("layers.convolution_ad", "layers.product_ad", "layers.sum_ad")
+
 OPERATORS = (
     *_lorenz96_operators(),
+    Tendency("mixed network.tendency", _NETWORK + _TENDENCY, **_network(MIXED)),
+    Tendency("deepNet.tendency", _NETWORK + _TENDENCY, **_network(deep_net(), 0.2)),
+    Trajectory("mixed network.trajectory, rk4", _NETWORK + _TRAJECTORY, **_network(MIXED, 0.15)),
+    Step("sqNet.step, rk4", _NETWORK + _TRAJECTORY, **_network(sq_net())),
+    Step("bilinNet.step, euler", _NETWORK + _TRAJECTORY, **_network(bilin_net()), scheme="euler"),
+    Trajectory(
+        "lorenz96 and relu network.trajectory, heun, F per site",
+        _NETWORK + _TRAJECTORY,
+        **_network_added_to_lorenz96(RELU, "per site"),
+        scheme="heun",
+    ),
     Tendency("burgers.tendency, c number, nu per site", _TENDENCY, **_burgers("number", "per site")),
     Trajectory("burgers.trajectory, rk4, c and nu numbers", _TRAJECTORY, **_burgers("number", "number")),
     Trajectory("burgers.trajectory, rk4, c a row, nu a column", _TRAJECTORY, **_burgers("row", "column")),

@@ -19,14 +19,15 @@ from l96kit.validation.operators import OPERATORS
 CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
 TILES = ((2, True), (2, False), (1, True), (1, False))  # members, whether in shared memory
 
-# What `launch` passes: arrays, by their number of axes, and numbers.
+# What `launch` passes: arrays, by their number of axes, other types, and tuples of them.
+_P, _P_AD = (3, types.Array(int64, 2, "C"), 1), (3, 2)
 ARGUMENTS = {
-    "tendency": (2, 3, 2),
-    "tendency_tl": (2, 3, 2, 3, 2),
-    "tendency_ad": (2, 3, 2, 2, 3),
-    "trajectory": (2, 3, float64, int64, 3, 3),
-    "trajectory_tl": (2, 3, 2, 3, float64, int64, 3),
-    "trajectory_ad": (3, 3, float64, int64, 3, 2, 3),
+    "tendency": (2, _P, 2),
+    "tendency_tl": (2, _P, 2, _P, 2),
+    "tendency_ad": (2, _P, 2, 2, _P_AD),
+    "trajectory": (2, _P, float64, int64, 3, 3),
+    "trajectory_tl": (2, _P, 2, _P, float64, int64, 3),
+    "trajectory_ad": (3, _P, float64, int64, 3, 2, _P_AD),
 }
 
 
@@ -74,7 +75,7 @@ def kernels():
 
 def _is_typical(operator):
     typical = operator.op == "tendency" or operator.scheme == "rk4"
-    return typical and not operator.uniform and operator.name.startswith("lorenz96")
+    return typical and not operator.uniform and operator.name.startswith("lorenz96.")
 
 
 def _model(operator):
@@ -99,9 +100,14 @@ def ptx_text(kernel):
     operator, number = OPERATORS[kernel.operator], from_dtype(np.dtype(kernel.dtype))
     lanes = lanes_for(kernel.members, 8, kernel.dtype)
     built = bodies(_model(operator), SCHEMES[operator.scheme], _cuda.team, lanes, operator.uniform)[kernel.op]
-    arguments = [types.Array(number, a, "C") if isinstance(a, int) else a for a in ARGUMENTS[kernel.op]]
-    signature = void(int64, types.Tuple(arguments), types.Array(number, 2, "C"))
+    signature = void(int64, _type_of(ARGUMENTS[kernel.op], number), types.Array(number, 2, "C"))
     return _cuda.ptx(built.body, built.layout, number, signature, kernel.capability, kernel.shared)
+
+
+def _type_of(argument, number):
+    if isinstance(argument, tuple):
+        return types.Tuple([_type_of(part, number) for part in argument])
+    return types.Array(number, argument, "C") if isinstance(argument, int) else argument
 
 
 def assemble(kernel):

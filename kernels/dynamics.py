@@ -1,0 +1,334 @@
+"""dx/dt in a tile, and its derivatives: the functions of a site, a network, or the sum of both.
+
+Steps know no more of a model than this. What it needs comes with the data as p = (fields, program, weights): its
+parameters (parameter, member, site) or (parameter, 1, 1), and the program and the weights of its network, empty if it
+has none. `bind` and its like take from there and from the work space what the other functions are given as f.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from l96kit.kernels._targets import inline, site_function
+from l96kit.kernels.layers import SPARE
+from l96kit.kernels.networks import network
+from l96kit.kernels.parameters import gathering, loading, windows
+from l96kit.kernels.tile import scaled_window, window
+
+
+class Dynamics(NamedTuple):
+    """Functions of tile arrays; `stage` and `scale` are fixed when a kernel is built.
+
+    tiles : how many tile arrays `bind` is given, and as many for the tangent or the adjoint
+    bind((p, tiles, rest, first member, n)) -> f; bind_tl, of the changes of p, -> f_tl
+    begin((p_ad, tiles_ad, tile, first member)) -> f_ad; end, called likewise, leaves the gradients in p_ad
+    prepare(stage)((x, f, n)) comes before slope((x, f), j), dx/dt at index j
+    prepare_tl((x_tl, f, f_tl, n)) before slope_tl((x, f, x_tl, f_tl), j), after `prepare`
+    prepare_ad(stage)((y_ad, weight, f, f_ad, n)) before slope_ad(scale)((x, f, y_ad, f_ad, dt), sums, j), which gives
+        what comes back to x from weight y_ad, and the sums that it adds to; these start with start(f_ad) and end with
+        finish((f_ad, sums)). `scale(x, dt)` is `weight`, None stands for one.
+    """
+
+    tiles: int
+    bind: Callable
+    bind_tl: Callable
+    begin: Callable
+    end: Callable
+    prepare: Callable
+    slope: Callable
+    prepare_tl: Callable
+    slope_tl: Callable
+    prepare_ad: Callable
+    slope_ad: Callable
+    start: Callable
+    finish: Callable
+
+
+def dynamics(model, stages, team, lanes, uniform, fill, load, store):
+    """What a model's kernel describes; `stages` is how many states an adjoint keeps for it at once."""
+    if not getattr(model, "NETWORK", False):
+        return _of_sites(model, team, lanes, uniform, fill, load, store)
+    alone = _of_network(model.REACH, stages, team, lanes)
+    if model.tendency is None:
+        return alone
+    return _sum(_of_sites(model, team, lanes, uniform, fill, load, store), alone)
+
+
+@inline
+def _nothing(args):
+    pass
+
+
+def _no_preparation(stage):
+    return _nothing
+
+
+def _of_sites(model, team, lanes, uniform, fill, load, store):
+    count = len(model.PARAMETERS)
+    look, parameters = window(model.REACH, lanes), windows(model.REACH, lanes, count, uniform)
+    load_all = loading(count, uniform, load, fill)
+    begin_sums, start_sums, collect, finish_sums, end_sums = gathering(team, count, uniform, load, store)
+    tendency, tendency_tl, tendency_ad = map(site_function, (model.tendency, model.tendency_tl, model.tendency_ad))
+
+    @inline
+    def bind(args):
+        p, tiles, rest, first, n = args
+        load_all((p[0], tiles, first, n))
+        return tiles
+
+    @inline
+    def begin(args):
+        p_ad, tiles_ad, tile, first = args
+        begin_sums((tiles_ad, p_ad[0], tile, first))
+        return tiles_ad
+
+    @inline
+    def end(args):
+        p_ad, tiles_ad, tile, first = args
+        end_sums((tiles_ad, p_ad[0], tile, first))
+
+    @inline
+    def slope(args, j):
+        x, f = args
+        return tendency(look(x, j), parameters(f, j))
+
+    @inline
+    def slope_tl(args, j):
+        x, f, x_tl, f_tl = args
+        return tendency_tl(look(x, j), parameters(f, j), look(x_tl, j), parameters(f_tl, j))
+
+    def slope_ad(scale):
+        if scale is None:
+
+            @inline
+            def look_ad(y_ad, dt, j):
+                return look(y_ad, j)
+
+        else:
+            look_scaled = scaled_window(model.REACH, lanes, scale)
+
+            @inline
+            def look_ad(y_ad, dt, j):
+                return look_scaled((y_ad, dt), j)
+
+        @inline
+        def at_site(args, sums, j):
+            x, f, y_ad, f_ad, dt = args
+            x_ad, values = tendency_ad(look(x, j), parameters(f, j), look_ad(y_ad, dt, j))
+            return x_ad, collect(f_ad, sums, values, j)
+
+        return at_site
+
+    return Dynamics(
+        tiles=count,
+        bind=bind,
+        bind_tl=bind,
+        begin=begin,
+        end=end,
+        prepare=_no_preparation,
+        slope=slope,
+        prepare_tl=_nothing,
+        slope_tl=slope_tl,
+        prepare_ad=_no_preparation,
+        slope_ad=slope_ad,
+        start=start_sums,
+        finish=finish_sums,
+    )
+
+
+def _of_network(reach, stages, team, lanes):
+    """The one tile array holds dx/dt, its tangent, or what comes back to the state."""
+    forward, tl, ad = network(team, lanes, reach)
+
+    @inline
+    def room_of(program, rest, size, index):
+        last = program.shape[0] - 1
+        length = (program[last, 2] + program[last, 4] + SPARE) * size
+        return rest[index * length : (index + 1) * length]
+
+    @inline
+    def bind(args):
+        p, tiles, rest, first, n = args
+        return p[1], p[2], rest, tiles[0]
+
+    @inline
+    def bind_tl(args):
+        p_tl, tiles_tl, rest, first, n = args
+        return p_tl[2], tiles_tl[0]
+
+    @inline
+    def begin(args):
+        p_ad, tiles_ad, tile, first = args
+        return p_ad[1][tile], tiles_ad[0]
+
+    def prepare(stage):
+        @inline
+        def at_stage(args):
+            x, f, n = args
+            program, weights, rest, slope_of_all = f
+            forward(x, slope_of_all, program, weights, room_of(program, rest, slope_of_all.shape[0], stage), n)
+
+        return at_stage
+
+    @inline
+    def slope(args, j):
+        x, f = args
+        return f[3][j]
+
+    @inline
+    def prepare_tl(args):
+        x_tl, f, f_tl, n = args
+        program, weights, rest, _ = f
+        weights_tl, slope_of_all = f_tl
+        size = slope_of_all.shape[0]
+        room, room_tl = room_of(program, rest, size, 0), room_of(program, rest, size, 1)
+        tl(x_tl, slope_of_all, program, weights, weights_tl, room, room_tl, n)
+
+    @inline
+    def slope_tl(args, j):
+        x, f, x_tl, f_tl = args
+        return f_tl[1][j]
+
+    def prepare_ad(stage):
+        @inline
+        def at_stage(args):
+            y_ad, weight, f, f_ad, n = args
+            program, weights, rest, _ = f
+            weights_ad, back = f_ad
+            size = back.shape[0]
+            room, room_ad = room_of(program, rest, size, stage), room_of(program, rest, size, stages)
+            ad(y_ad, weight, back, program, weights, weights_ad, room, room_ad, n)
+
+        return at_stage
+
+    def slope_ad(scale):
+        @inline
+        def at_site(args, sums, j):
+            x, f, y_ad, f_ad, dt = args
+            return f_ad[1][j], sums
+
+        return at_site
+
+    @inline
+    def start(f_ad):
+        return ()
+
+    return Dynamics(
+        tiles=1,
+        bind=bind,
+        bind_tl=bind_tl,
+        begin=begin,
+        end=_nothing,
+        prepare=prepare,
+        slope=slope,
+        prepare_tl=prepare_tl,
+        slope_tl=slope_tl,
+        prepare_ad=prepare_ad,
+        slope_ad=slope_ad,
+        start=start,
+        finish=_nothing,
+    )
+
+
+def _sum(one, other):
+    """Each of the two has tile arrays of its own; f, f_tl, f_ad and the sums are pairs."""
+    own = one.tiles
+
+    def binding(bind_one, bind_other):
+        @inline
+        def bind(args):
+            p, tiles, rest, first, n = args
+            return bind_one((p, tiles[:own], rest, first, n)), bind_other((p, tiles[own:], rest, first, n))
+
+        return bind
+
+    begin_one, begin_other, end_one, end_other = one.begin, other.begin, one.end, other.end
+    slope_one, slope_other, slope_tl_one, slope_tl_other = one.slope, other.slope, one.slope_tl, other.slope_tl
+    prepare_tl_one, prepare_tl_other = one.prepare_tl, other.prepare_tl
+    start_one, start_other, finish_one, finish_other = one.start, other.start, one.finish, other.finish
+
+    @inline
+    def begin(args):
+        p_ad, tiles_ad, tile, first = args
+        return begin_one((p_ad, tiles_ad[:own], tile, first)), begin_other((p_ad, tiles_ad[own:], tile, first))
+
+    @inline
+    def end(args):
+        p_ad, tiles_ad, tile, first = args
+        end_one((p_ad, tiles_ad[:own], tile, first))
+        end_other((p_ad, tiles_ad[own:], tile, first))
+
+    def prepare(stage):
+        prepare_one, prepare_other = one.prepare(stage), other.prepare(stage)
+
+        @inline
+        def both(args):
+            x, f, n = args
+            prepare_one((x, f[0], n))
+            prepare_other((x, f[1], n))
+
+        return both
+
+    @inline
+    def slope(args, j):
+        x, f = args
+        return slope_one((x, f[0]), j) + slope_other((x, f[1]), j)
+
+    @inline
+    def prepare_tl(args):
+        x_tl, f, f_tl, n = args
+        prepare_tl_one((x_tl, f[0], f_tl[0], n))
+        prepare_tl_other((x_tl, f[1], f_tl[1], n))
+
+    @inline
+    def slope_tl(args, j):
+        x, f, x_tl, f_tl = args
+        return slope_tl_one((x, f[0], x_tl, f_tl[0]), j) + slope_tl_other((x, f[1], x_tl, f_tl[1]), j)
+
+    def prepare_ad(stage):
+        prepare_one, prepare_other = one.prepare_ad(stage), other.prepare_ad(stage)
+
+        @inline
+        def both(args):
+            y_ad, weight, f, f_ad, n = args
+            prepare_one((y_ad, weight, f[0], f_ad[0], n))
+            prepare_other((y_ad, weight, f[1], f_ad[1], n))
+
+        return both
+
+    def slope_ad(scale):
+        slope_one, slope_other = one.slope_ad(scale), other.slope_ad(scale)
+
+        @inline
+        def at_site(args, sums, j):
+            x, f, y_ad, f_ad, dt = args
+            of_one, sums_of_one = slope_one((x, f[0], y_ad, f_ad[0], dt), sums[0], j)
+            of_other, sums_of_other = slope_other((x, f[1], y_ad, f_ad[1], dt), sums[1], j)
+            return of_one + of_other, (sums_of_one, sums_of_other)
+
+        return at_site
+
+    @inline
+    def start(f_ad):
+        return start_one(f_ad[0]), start_other(f_ad[1])
+
+    @inline
+    def finish(args):
+        f_ad, sums = args
+        finish_one((f_ad[0], sums[0]))
+        finish_other((f_ad[1], sums[1]))
+
+    return Dynamics(
+        tiles=own + other.tiles,
+        bind=binding(one.bind, other.bind),
+        bind_tl=binding(one.bind_tl, other.bind_tl),
+        begin=begin,
+        end=end,
+        prepare=prepare,
+        slope=slope,
+        prepare_tl=prepare_tl,
+        slope_tl=slope_tl,
+        prepare_ad=prepare_ad,
+        slope_ad=slope_ad,
+        start=start,
+        finish=finish,
+    )

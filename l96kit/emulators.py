@@ -1,0 +1,85 @@
+"""A network as the dynamics of a model: alone, or added to another model."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+
+from l96kit import _arrays
+from l96kit.models import SMALLEST_RING, Model
+from l96kit.networks import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Emulator(Model):
+    """A model whose tendency is that of a network, or of another model plus that of a network.
+
+    It goes wherever a model goes: into every scheme, at any time step, with tangents and adjoints in state and weights.
+
+    Parameters
+    ----------
+    network : of what layers
+    weights : (weight,), for `network`; the gradient of "weights" has this shape
+    sites : length of the ring; a network trained on one serves any other
+    base : a model to which the network is added, such as `Lorenz96(40, 8.0)`; then `sites` is the base's
+
+    Raises
+    ------
+    ValueError, TypeError
+        weights of another network, or not finite; a ring that is shorter than a layer is wide
+    """
+
+    network: Network = field()
+    weights: np.ndarray
+    sites: int = 40
+    base: Model | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.network, Network):
+            raise TypeError(
+                f"network: expected l96kit.Network, found {type(self.network).__name__}; make one from a list of layers"
+            )
+        if self.base is not None:
+            if not isinstance(self.base, Model) or self.base.network is not None:
+                raise TypeError(
+                    f"base: expected a model without a network such as Lorenz96(40, 8.0), found "
+                    f"{type(self.base).__name__}; add the networks into one"
+                )
+            object.__setattr__(self, "sites", self.base.sites)
+        _arrays.count(self.sites, "sites", max(SMALLEST_RING, _rounded(self.network.reach)))
+        weights = np.array(self.network.checked_weights(self.weights))
+        object.__setattr__(self, "weights", weights)
+
+    @property
+    def parameters(self) -> dict:
+        return {**({} if self.base is None else self.base.parameters), "weights": self.weights}
+
+    @property
+    def kernel(self):
+        return _kernel(None if self.base is None else self.base.kernel, _rounded(self.network.reach))
+
+
+def _rounded(reach):
+    """The next power of two, at least 2: with a little more halo, networks share their compiled kernels."""
+    return 1 << max(1, (reach - 1).bit_length())
+
+
+@cache
+def _kernel(base, reach):
+    """What the kernels of any network of this reach are built from."""
+    if base is None:
+        return _Kernel(NAME=f"network-{reach}", REACH=reach, PARAMETERS=(), NETWORK=True, tendency=None)
+    return _Kernel(
+        NAME=f"{base.NAME}-and-network-{reach}",
+        REACH=max(base.REACH, reach),
+        PARAMETERS=base.PARAMETERS,
+        NETWORK=True,
+        tendency=base.tendency,
+        tendency_tl=base.tendency_tl,
+        tendency_ad=base.tendency_ad,
+    )
+
+
+class _Kernel(SimpleNamespace):
+    __hash__ = object.__hash__

@@ -1,0 +1,267 @@
+"""Networks on a ring that predict a tendency, as data: a list of layers, and all their weights in one array.
+
+    network = Network([convolution(16, 3), relu(), convolution(1)])
+
+A layer reads the layer before it, or what `of` names: 0 is the state, i the i-th layer, (i, start, stop) some of its
+channels, and a list of these their concatenation. Positions wrap round the ring, so a network serves rings of any
+length. A convolution of width w sees w // 2 sites to the left and (w - 1) // 2 to the right.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from l96kit import _arrays
+from l96kit.kernels import layers as kernels
+
+POINTWISE = {
+    "relu": kernels.RELU,
+    "leaky_relu": kernels.LEAKY_RELU,
+    "tanh": kernels.TANH,
+    "square": kernels.SQUARE,
+}
+
+
+class Layer(NamedTuple):
+    """What a layer does: see the functions of this module that make one."""
+
+    kind: str
+    of: tuple
+    channels: int = 0
+    width: int = 1
+    bias: bool = False
+
+
+def convolution(channels, width=1, of=None, bias=True) -> Layer:
+    """`channels` numbers a site, each a weighted sum of what is read there and round it, plus a bias."""
+    _arrays.count(channels, "channels")
+    _arrays.count(width, "width")
+    return Layer("convolution", _sources(of), channels, width, bool(bias))
+
+
+def product(of, channels=1) -> Layer:
+    """`channels` weighted sums of all products of a channel of the one source with one of the other, at each site."""
+    _arrays.count(channels, "channels")
+    return Layer("product", _sources(of, 2), channels)
+
+
+def add(of) -> Layer:
+    """The sum of two sources, channel by channel: a connection past the layers in between."""
+    return Layer("sum", _sources(of, 2))
+
+
+def relu(of=None) -> Layer:
+    """max(x, 0)"""
+    return Layer("relu", _sources(of))
+
+
+def leaky_relu(of=None) -> Layer:
+    """x above zero, x / 100 below"""
+    return Layer("leaky_relu", _sources(of))
+
+
+def tanh(of=None) -> Layer:
+    return Layer("tanh", _sources(of))
+
+
+def square(of=None) -> Layer:
+    return Layer("square", _sources(of))
+
+
+def _sources(of, count=None):
+    """What a layer reads, as a tuple; an empty one stands for the layer before."""
+    if of is None and count is None:
+        return ()
+    sources = tuple(of) if isinstance(of, list) or count is not None else (of,)
+    if count is not None and len(sources) != count:
+        raise ValueError(f"of: expected {count} sources, found {of!r}; name two layers, such as (0, 2)")
+    return sources
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers that lead from a state (one channel) to a tendency (one channel), at every site alike.
+
+    Parameters
+    ----------
+    layers : sequence of layers from `convolution`, `product`, `add`, `relu`, `leaky_relu`, `tanh`, `square`
+    name : appears in messages and files
+
+    Attributes
+    ----------
+    size : how many weights there are
+    reach : how far a layer looks, in sites
+    """
+
+    layers: tuple
+    name: str = "network"
+    size: int = field(init=False, repr=False)
+    reach: int = field(init=False, repr=False)
+
+    def __post_init__(self):
+        layers = tuple(self.layers)
+        if not layers or not all(isinstance(layer, Layer) for layer in layers):
+            raise TypeError(
+                "layers: expected a list of layers such as convolution(16, 3) and relu(), found "
+                f"{[type(layer).__name__ for layer in layers]}; see l96kit.networks"
+            )
+        channels, resolved = [1], []
+        for number, layer in enumerate(layers, 1):
+            sources = tuple(_resolved(source, number, channels) for source in layer.of or (number - 1,))
+            widths = [stop - start for _, start, stop in sources]
+            if layer.kind == "sum" and widths[0] != widths[1]:
+                raise ValueError(
+                    f"layer {number}: expected two sources of as many channels, found {widths[0]} and {widths[1]}; "
+                    "add a convolution in between"
+                )
+            out = layer.channels or (widths[0] if layer.kind == "sum" else sum(widths))
+            resolved.append(layer._replace(of=sources, channels=out))
+            channels.append(out)
+        if channels[-1] != 1:
+            raise ValueError(
+                f"layers: expected one channel in the end, the tendency, found {channels[-1]}; end with convolution(1)"
+            )
+        object.__setattr__(self, "layers", tuple(resolved))
+        object.__setattr__(self, "size", sum(_size(layer) for layer in resolved))
+        object.__setattr__(self, "reach", max(layer.width // 2 for layer in resolved))
+
+    def program(self):
+        """The table that the kernels run: (row, number), int64."""
+        starts = np.cumsum([0, 1, *(layer.channels for layer in self.layers)])  # of each layer's channels in the room
+        rows, at = [], 0
+        for number, layer in enumerate(self.layers, 1):
+            rows += _rows(layer, starts, int(starts[number]), at)
+            at += _size(layer)
+        return np.array(rows, np.int64)
+
+    def checked_weights(self, weights, name="weights"):
+        """Weights (weight,) of this network; one number stands for all."""
+        weights = _arrays.array(weights, name)
+        if weights.shape not in ((), (self.size,)):
+            raise ValueError(
+                f"{name}: expected shape ({self.size},), as many as {self.name} has, found {weights.shape}; they may "
+                "belong to another network"
+            )
+        if weights.dtype.kind not in "fiu":
+            raise TypeError(f"{name}: expected real numbers, found {weights.dtype}; pass floats")
+        return _arrays.finite(np.broadcast_to(weights, self.size), name)
+
+    def shapes(self):
+        """Where the weights lie: list of (layer, "weight" or "bias", slice of the array, shape)."""
+        found, at = [], 0
+        for number, layer in enumerate(self.layers, 1):
+            for what, shape in _shapes(layer):
+                found.append((number, what, slice(at, at + int(np.prod(shape))), shape))
+                at += int(np.prod(shape))
+        return found
+
+    def initial_weights(self, rng, dtype=np.float64):
+        """Weights (weight,) as PyTorch draws them: uniform between +-1 / sqrt(inputs of a number).
+
+        Source: He et al. (2015), with a = sqrt(5), as the default of PyTorch's layers.
+        """
+        weights = np.empty(self.size, dtype)
+        for number, _, place, shape in self.shapes():
+            layer = self.layers[number - 1]
+            inputs = shape[1] if layer.kind == "product" else _inputs(layer) * layer.width
+            weights[place] = rng.uniform(-1, 1, place.stop - place.start) / np.sqrt(inputs)
+        return weights
+
+
+def _resolved(source, number, channels):
+    """(layer, first channel, last + 1) of a source as the user gave it."""
+    layer, start, stop = source if isinstance(source, tuple) else (source, 0, None)
+    if not 0 <= layer < number:
+        raise ValueError(
+            f"layer {number}: expected `of` to name 0 to {number - 1}, found {layer}; it reads what is before"
+        )
+    stop = channels[layer] if stop is None else stop
+    if not 0 <= start < stop <= channels[layer]:
+        raise ValueError(
+            f"layer {number}: expected channels within 0 to {channels[layer]} of layer {layer}, found {start} to "
+            f"{stop}; mend `of`"
+        )
+    return layer, start, stop
+
+
+def _inputs(layer):
+    return sum(stop - start for _, start, stop in layer.of)
+
+
+def _shapes(layer):
+    """The arrays of weights of a layer: list of ("weight" or "bias", shape)."""
+    if layer.kind == "product":
+        return [("weight", (layer.channels, *(stop - start for _, start, stop in layer.of)))]
+    if layer.kind != "convolution":
+        return []
+    weight = ("weight", (layer.channels, _inputs(layer), layer.width))
+    return [weight, ("bias", (layer.channels,))] if layer.bias else [weight]
+
+
+def _size(layer):
+    return sum(int(np.prod(shape)) for _, shape in _shapes(layer))
+
+
+def _rows(layer, starts, write, at):
+    """The rows of a layer, one for each source that is concatenated."""
+    sources = [(int(starts[number]) + start, stop - start) for number, start, stop in layer.of]
+    if layer.kind == "convolution":
+        stride = _inputs(layer) * layer.width
+        bias = at + layer.channels * stride if layer.bias else kernels.NONE
+        for read, count in sources:
+            yield kernels.Row(
+                kernels.CONVOLUTION, read, write, count, layer.channels, layer.width, layer.width // 2, at, stride, bias
+            )
+            at, bias = at + count * layer.width, kernels.MORE
+    elif layer.kind in ("product", "sum"):
+        (read, count), (other, others) = sources
+        operation = kernels.PRODUCT if layer.kind == "product" else kernels.SUM
+        yield kernels.Row(operation, read, write, count, layer.channels, at=at, other=other, others=others)
+    else:
+        for read, count in sources:
+            yield kernels.Row(POINTWISE[layer.kind], read, write, count, count)
+            write += count
+
+
+# --- the networks of Nonnenmacher & Greenberg (2021) ----------------------------------------------------------------
+
+
+def deep_net() -> Network:
+    """deepNet: eight hidden layers with ReLU, two of them of width 3; 43,201 weights.
+
+    Source: Nonnenmacher & Greenberg (2021), in the order of the code that they released: the convolutions of width 3
+    are the first and the fifth.
+    """
+    widths = ((16, 3), (32, 1), (32, 1), (32, 1), (32, 3), (128, 1), (128, 1), (128, 1))
+    hidden = [layer for channels, width in widths for layer in (convolution(channels, width), relu())]
+    return Network((*hidden, convolution(1)), "deepNet")
+
+
+def sq_net() -> Network:
+    """sqNet: three channels of width 4, squared, beside the state itself; 20 weights. It can equal Lorenz-96.
+
+    Source: Nonnenmacher & Greenberg (2021), section 2.2.
+    """
+    return Network((convolution(3, 4), square(), convolution(1, of=[2, 0])), "sqNet")
+
+
+def bilin_net() -> Network:
+    """bilinNet: three channels of width 4, the product of two beside the third; 19 weights. It can equal Lorenz-96.
+
+    Source: Nonnenmacher & Greenberg (2021), section 2.2.
+    """
+    first, second, third = (1, 0, 1), (1, 1, 2), (1, 2, 3)
+    return Network((convolution(3, 4), product((first, second)), convolution(1, of=[2, third])), "bilinNet")
+
+
+def sq_net_of_lorenz96(F=8.0, dtype=np.float64):
+    """The weights (20,) with which `sq_net` is the tendency of Lorenz-96, by a b = ((a + b)^2 - a^2 - b^2) / 2."""
+    taps = [[0, 1, 0, 0], [-1, 0, 0, 1], [-1, 1, 0, 1]]  # at k-2, k-1, k, k+1
+    return np.concatenate([np.ravel(taps), np.zeros(3), [-0.5, -0.5, 0.5, -1.0], [F]]).astype(dtype)
+
+
+def bilin_net_of_lorenz96(F=8.0, dtype=np.float64):
+    """The weights (19,) with which `bilin_net` is the tendency of Lorenz-96."""
+    taps = [[0, 1, 0, 0], [-1, 0, 0, 1], [0, 0, 1, 0]]
+    return np.concatenate([np.ravel(taps), np.zeros(3), [1.0], [1.0, -1.0], [F]]).astype(dtype)
