@@ -31,12 +31,7 @@ def _rank():
     return cuda.threadIdx.x
 
 
-@inline
-def _workers():
-    return cuda.blockDim.x
-
-
-team = Team(_share, _wait, _rank, _workers)
+team = Team(_share, _wait, _rank)
 
 
 def kernel(body, layout, dtype, shared):

@@ -1,8 +1,8 @@
 """All that is known here of Numba: one source for CPU and CUDA, the compile cache, and the launch.
 
 A *team* works on a tile: on the CPU one thread, on CUDA a block. `team.span(a, b)` gives each of its workers its share
-of the indices a..b-1, `team.sync()` lets them wait for one another, and `team.rank()` of `team.workers()` tells which
-of them one is; nothing else differs between the targets.
+of the indices a..b-1, `team.sync()` lets them wait for one another, and `team.rank()` tells which of them one is;
+nothing else differs between the targets.
 """
 
 import hashlib
@@ -27,7 +27,6 @@ from numba.core.caching import FunctionCache
 from numba.core.compiler import Compiler
 from numba.core.runtime import rtsys
 
-SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 FASTMATH = {"contract", "reassoc", "nsz"}  # never nnan or ninf: a blow-up is found by its NaN
 ALIGNMENT = 64  # bytes: one cache line, and the widest vector
 WORTH_A_THREAD = 200_000  # site-steps; below, starting a thread costs more than it saves
@@ -123,21 +122,15 @@ def _first():
     return 0
 
 
-@inline
-def _one():
-    return 1
-
-
 class Team(NamedTuple):
     """What differs between the targets: see above."""
 
     span: Callable
     sync: Callable
     rank: Callable
-    workers: Callable
 
 
-cpu_team = Team(_all, _nothing, _first, _one)
+cpu_team = Team(_all, _nothing, _first)
 
 
 # --- the CPU --------------------------------------------------------------------------------------------------------

@@ -10,13 +10,11 @@ import math
 from typing import NamedTuple
 
 from l96kit.kernels._targets import called, inline, part
-from l96kit.kernels.tile import U
+from l96kit.kernels.tile import U, chain
 
 AT_ONCE = 4  # channels in and out in one pass over the positions: then arithmetic hides loads and stores
 SPARE = AT_ONCE - 1
 LEAK = 0.01  # slope of the leaky ReLU below zero
-
-
 NONE, MORE = -1, -2
 
 
@@ -48,8 +46,8 @@ CONVOLUTION, PRODUCT, SUM, RELU, LEAKY_RELU, TANH, SQUARE = range(7)
 
 
 def layers(team, lanes, first, fill):
-    """The functions `forward(row, w, room, size, n)`, `tl(row, w, w_tl, room, room_tl, size, n)` and
-    `ad(row, w, w_ad, room, room_ad, size, n)`, of which one call is one layer.
+    """The functions `forward((row, w, room, size, n))`, `tl((row, w, w_tl, room, room_tl, size, n))` and
+    `ad((row, w, w_ad, room, room_ad, size, n))`, of which one call is one layer.
 
     `first` is the index of the first site behind the halo, which `fill` completes; `size` and `n` are signed here, as
     slices need them.
@@ -182,14 +180,16 @@ def layers(team, lanes, first, fill):
             fill(room[c * size : (c + 1) * size], U(n))
 
     @called
-    def convolution(row, w, room, size, n):
+    def convolution(args):
+        row, w, room, size, n = args
         if row.taps > 1:
             halos(room, row.read, row.inputs, size, n)
         begin(row, room, w, size, n)
         add_convolution(row, room, room, w, size, n)
 
     @called
-    def convolution_tl(row, w, w_tl, room, room_tl, size, n):
+    def convolution_tl(args):
+        row, w, w_tl, room, room_tl, size, n = args
         if row.taps > 1:
             halos(room_tl, row.read, row.inputs, size, n)
         begin(row, room_tl, w_tl, size, n)
@@ -197,8 +197,9 @@ def layers(team, lanes, first, fill):
         add_convolution(row, room, room_tl, w_tl, size, n)
 
     @called
-    def convolution_ad(row, w, w_ad, room, room_ad, size, n):
+    def convolution_ad(args):
         """Of the weights, each worker takes its share: all positions of a block of four channels times four."""
+        row, w, w_ad, room, room_ad, size, n = args
         if row.taps > 1:
             halos(room_ad, row.write, row.outputs, size, n)
         add_transposed(row, room_ad, room_ad, w, size, n)
@@ -232,19 +233,22 @@ def layers(team, lanes, first, fill):
                         result[k] += weight * left[k] * right[k]
 
     @called
-    def product(row, w, room, size, n):
+    def product(args):
+        row, w, room, size, n = args
         begin(row, room, w, size, n)
         add_product(row, w, room, room, room, size, n)
 
     @called
-    def product_tl(row, w, w_tl, room, room_tl, size, n):
+    def product_tl(args):
+        row, w, w_tl, room, room_tl, size, n = args
         begin(row, room_tl, w_tl, size, n)
         add_product(row, w, room_tl, room, room_tl, size, n)
         add_product(row, w, room, room_tl, room_tl, size, n)
         add_product(row, w_tl, room, room, room_tl, size, n)
 
     @called
-    def product_ad(row, w, w_ad, room, room_ad, size, n):
+    def product_ad(args):
+        row, w, w_ad, room, room_ad, size, n = args
         for o in range(row.outputs):
             y_ad = sites_of(room_ad, row.write + o, 0, size, n)
             for i in range(row.inputs):
@@ -266,14 +270,16 @@ def layers(team, lanes, first, fill):
         """From `operation(x, like)` and, of input and output, `derivative(x, y, like)`."""
 
         @called
-        def forward(row, room, size, n):
+        def forward(args):
+            row, w, room, size, n = args
             for c in range(row.inputs):
                 x, y = sites_of(room, row.read + c, 0, size, n), sites_of(room, row.write + c, 0, size, n)
                 for k in span(U(0), U(n)):
                     y[k] = operation(x[k], x)
 
         @called
-        def tl(row, room, room_tl, size, n):
+        def tl(args):
+            row, w, w_tl, room, room_tl, size, n = args
             for c in range(row.inputs):
                 x, y = sites_of(room, row.read + c, 0, size, n), sites_of(room, row.write + c, 0, size, n)
                 x_tl, y_tl = sites_of(room_tl, row.read + c, 0, size, n), sites_of(room_tl, row.write + c, 0, size, n)
@@ -281,7 +287,8 @@ def layers(team, lanes, first, fill):
                     y_tl[k] = derivative(x[k], y[k], x) * x_tl[k]
 
         @called
-        def ad(row, room, room_ad, size, n):
+        def ad(args):
+            row, w, w_ad, room, room_ad, size, n = args
             for c in range(row.inputs):
                 x, y = sites_of(room, row.read + c, 0, size, n), sites_of(room, row.write + c, 0, size, n)
                 x_ad, y_ad = sites_of(room_ad, row.read + c, 0, size, n), sites_of(room_ad, row.write + c, 0, size, n)
@@ -289,11 +296,6 @@ def layers(team, lanes, first, fill):
                     x_ad[k] += derivative(x[k], y[k], x) * y_ad[k]
 
         return forward, tl, ad
-
-    relu, relu_tl, relu_ad = pointwise(_relu, _relu_slope)
-    leaky, leaky_tl, leaky_ad = pointwise(_leaky_relu, _leaky_relu_slope)
-    tanh, tanh_tl, tanh_ad = pointwise(_tanh, _tanh_slope)
-    square, square_tl, square_ad = pointwise(_square, _square_slope)
 
     # a sum, for connections past other layers
 
@@ -305,97 +307,76 @@ def layers(team, lanes, first, fill):
                 target[k] += source[k]
 
     @called
-    def sum_(row, w, room, size, n):
+    def sum_(args):
+        row, w, room, size, n = args
         begin(row, room, w, size, n)
         add_to(room, room, row.read, row.write, row.inputs, size, n)
         add_to(room, room, row.other, row.write, row.inputs, size, n)
 
+    @inline
+    def sum_tl(args):
+        row, w, w_tl, room, room_tl, size, n = args
+        sum_((row, w_tl, room_tl, size, n))
+
     @called
-    def sum_ad(row, room_ad, size, n):
+    def sum_ad(args):
+        row, w, w_ad, room, room_ad, size, n = args
         add_to(room_ad, room_ad, row.write, row.read, row.inputs, size, n)
         add_to(room_ad, room_ad, row.write, row.other, row.inputs, size, n)
 
     # which of them a row means
 
-    @called
-    def forward(row, w, room, size, n):
-        if row.operation == CONVOLUTION:
-            convolution(row, w, room, size, n)
-        elif row.operation == PRODUCT:
-            product(row, w, room, size, n)
-        elif row.operation == SUM:
-            sum_(row, w, room, size, n)
-        elif row.operation == RELU:
-            relu(row, room, size, n)
-        elif row.operation == LEAKY_RELU:
-            leaky(row, room, size, n)
-        elif row.operation == TANH:
-            tanh(row, room, size, n)
-        else:
-            square(row, room, size, n)
-        sync()
+    convolutions, products, sums = (
+        (convolution, convolution_tl, convolution_ad),
+        (product, product_tl, product_ad),
+        (sum_, sum_tl, sum_ad),
+    )
+    every = (convolutions, products, sums, *(pointwise(*both) for both in POINTWISE))
+    return tuple(_chosen(actions, sync) for actions in zip(*every))
+
+
+def _chosen(actions, sync):
+    """The function that runs the action of a row's operation; all take a tuple that begins with the row."""
+
+    @inline
+    def nothing(args):
+        pass
+
+    def unless(others, operation):
+        action = actions[operation]
+
+        @inline
+        def one(args):
+            if args[0].operation == operation:
+                action(args)
+            else:
+                others(args)
+
+        return one
+
+    run = chain(unless, len(actions), nothing)
 
     @called
-    def tl(row, w, w_tl, room, room_tl, size, n):
-        if row.operation == CONVOLUTION:
-            convolution_tl(row, w, w_tl, room, room_tl, size, n)
-        elif row.operation == PRODUCT:
-            product_tl(row, w, w_tl, room, room_tl, size, n)
-        elif row.operation == SUM:
-            sum_(row, w_tl, room_tl, size, n)
-        elif row.operation == RELU:
-            relu_tl(row, room, room_tl, size, n)
-        elif row.operation == LEAKY_RELU:
-            leaky_tl(row, room, room_tl, size, n)
-        elif row.operation == TANH:
-            tanh_tl(row, room, room_tl, size, n)
-        else:
-            square_tl(row, room, room_tl, size, n)
+    def chosen(args):
+        run(args)
         sync()
 
-    @called
-    def ad(row, w, w_ad, room, room_ad, size, n):
-        if row.operation == CONVOLUTION:
-            convolution_ad(row, w, w_ad, room, room_ad, size, n)
-        elif row.operation == PRODUCT:
-            product_ad(row, w, w_ad, room, room_ad, size, n)
-        elif row.operation == SUM:
-            sum_ad(row, room_ad, size, n)
-        elif row.operation == RELU:
-            relu_ad(row, room, room_ad, size, n)
-        elif row.operation == LEAKY_RELU:
-            leaky_ad(row, room, room_ad, size, n)
-        elif row.operation == TANH:
-            tanh_ad(row, room, room_ad, size, n)
-        else:
-            square_ad(row, room, room_ad, size, n)
-        sync()
-
-    return forward, tl, ad
+    return chosen
 
 
 # Of one number; `like` has its precision, which a bare constant would not keep. NaN passes through.
 
 
-@inline
-def _relu(x, like):
-    zero = like.dtype.type(0)
-    return zero if x <= zero else x
+def _rectifier(leak):
+    @inline
+    def rectified(x, like):
+        return like.dtype.type(leak) * x if x <= like.dtype.type(0) else x
 
+    @inline
+    def slope(x, y, like):
+        return like.dtype.type(leak) if x <= like.dtype.type(0) else like.dtype.type(1)
 
-@inline
-def _relu_slope(x, y, like):
-    return like.dtype.type(0) if x <= like.dtype.type(0) else like.dtype.type(1)
-
-
-@inline
-def _leaky_relu(x, like):
-    return like.dtype.type(LEAK) * x if x <= like.dtype.type(0) else x
-
-
-@inline
-def _leaky_relu_slope(x, y, like):
-    return like.dtype.type(LEAK) if x <= like.dtype.type(0) else like.dtype.type(1)
+    return rectified, slope
 
 
 @inline
@@ -416,3 +397,6 @@ def _square(x, like):
 @inline
 def _square_slope(x, y, like):
     return like.dtype.type(2) * x
+
+
+POINTWISE = (_rectifier(0.0), _rectifier(LEAK), (_tanh, _tanh_slope), (_square, _square_slope))  # as operations count

@@ -42,7 +42,7 @@ def network(team, lanes, reach):
     room_tl, n)` and `ad(y_ad, weight, x_ad, program, weights, weights_ad, room, room_ad, n)` of tile arrays x, y, ...
 
     x comes with its halo, y has none. The length of y, y_tl, x_ad is that of a channel; x may lie on a tape, unpadded.
-    depend on the scheme, so that a process compiles them once.
+    They depend on no scheme, so that a process compiles them once.
     """
     span, sync = team.span, team.sync
     layer, layer_tl, layer_ad = layers(team, lanes, reach * lanes, halo(team, reach, lanes))
@@ -66,7 +66,7 @@ def network(team, lanes, reach):
         size = y.shape[0]
         put(x, room, 0, size, x.dtype.type(1))
         for r in range(program.shape[0]):
-            layer(_row(program, r), weights, room, size, np.intp(n))
+            layer((_row(program, r), weights, room, size, np.intp(n)))
         take(room, program[program.shape[0] - 1, 2], y)
 
     @called
@@ -74,7 +74,7 @@ def network(team, lanes, reach):
         size = y_tl.shape[0]
         put(x_tl, room_tl, 0, size, x_tl.dtype.type(1))
         for r in range(program.shape[0]):
-            layer_tl(_row(program, r), weights, weights_tl, room, room_tl, size, np.intp(n))
+            layer_tl((_row(program, r), weights, weights_tl, room, room_tl, size, np.intp(n)))
         take(room_tl, program[program.shape[0] - 1, 2], y_tl)
 
     @called
@@ -84,7 +84,7 @@ def network(team, lanes, reach):
             room_ad[k] = 0
         put(y_ad, room_ad, program[last, 2], size, weight)
         for r in range(last, -1, -1):
-            layer_ad(_row(program, r), weights, weights_ad, room, room_ad, size, np.intp(n))
+            layer_ad((_row(program, r), weights, weights_ad, room, room_ad, size, np.intp(n)))
         take(room_ad, 0, x_ad)
 
     return forward, tl, ad

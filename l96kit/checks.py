@@ -156,6 +156,11 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
         dot_test : the adjoint against the tangent, in state and parameters
         taylor_slopes : of tendency and tangent in the state
     """
+    if model.network is not None:
+        raise TypeError(
+            "model: expected one made of functions of a site, found one with a network; check its functions without "
+            "it, and the whole with l96kit.dot_test and l96kit.taylor_test"
+        )
     rng = np.random.default_rng(0) if rng is None else rng
     model = _with_a_parameter_a_site(model)
     x = rng.standard_normal((3, model.sites)) if x is None else np.asarray(x, float)

@@ -46,6 +46,11 @@ class Emulator(Model):
                     f"base: expected a model without a network such as Lorenz96(40, 8.0), found "
                     f"{type(self.base).__name__}; add the networks into one"
                 )
+            if "weights" in self.base.parameters:
+                raise ValueError(
+                    "base: expected a model without a parameter 'weights', which are those of the network, found one; "
+                    "rename it"
+                )
             object.__setattr__(self, "sites", self.base.sites)
         _arrays.count(self.sites, "sites", max(SMALLEST_RING, _rounded(self.network.reach)))
         weights = np.array(self.network.checked_weights(self.weights))
@@ -72,6 +77,7 @@ def _kernel(base, reach):
         return _Kernel(NAME=f"network-{reach}", REACH=reach, PARAMETERS=(), NETWORK=True, tendency=None)
     return _Kernel(
         NAME=f"{base.NAME}-and-network-{reach}",
+        MADE_OF=getattr(base, "MADE_OF", None),
         REACH=max(base.REACH, reach),
         PARAMETERS=base.PARAMETERS,
         NETWORK=True,

@@ -95,22 +95,20 @@ class Model:
     def _with_weights(self, fields, weights, dtype):
         if self.network is None:
             return fields, np.zeros((0, len(Row._fields)), np.int64), np.zeros(0, dtype)
-        return fields, self.network.program(), _arrays.plain(weights, dtype)
+        return fields, self.network.program, _arrays.plain(np.broadcast_to(weights, self.network.size), dtype)
 
     def parameter_pair(self, parameters_tl, shape, dtype):
         """The parameters and their changes, both in the same form."""
-        own = self._site_parameters
-        changes = {**dict.fromkeys(own, 0.0), "weights": None}
+        own, changes = self._site_parameters, dict.fromkeys(self.parameters, 0.0)
         for name, change in _arrays.mapping({} if parameters_tl is None else parameters_tl, "parameters_tl").items():
-            _arrays.one_of(name, list(self.parameters), "parameters_tl")
+            _arrays.one_of(name, list(changes), "parameters_tl")
             changes[name] = change
-        weights_tl = changes.pop("weights")
-        if self.network is not None:
-            weights_tl = self.network.checked_weights(0.0 if weights_tl is None else weights_tl, "weights")
-        uniform = _arrays.is_uniform([*own.values(), *changes.values()])
+        own_tl = [changes[name] for name in own]
+        uniform = _arrays.is_uniform([*own.values(), *own_tl])
         fields, fields_tl = (
-            _arrays.parameter_fields(values.values(), own, shape, dtype, uniform) for values in (own, changes)
+            _arrays.parameter_fields(values, own, shape, dtype, uniform) for values in (own.values(), own_tl)
         )
+        weights_tl = None if self.network is None else self.network.checked_weights(changes["weights"])
         return (
             self._with_weights(fields, self.parameters.get("weights"), dtype),
             self._with_weights(fields_tl, weights_tl, dtype),

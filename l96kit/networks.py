@@ -7,7 +7,8 @@ channels, and a list of these their concatenation. Positions wrap round the ring
 length. A convolution of width w sees w // 2 sites to the left and (w - 1) // 2 to the right.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -96,8 +97,6 @@ class Network:
 
     layers: tuple
     name: str = "network"
-    size: int = field(init=False, repr=False)
-    reach: int = field(init=False, repr=False)
 
     def __post_init__(self):
         layers = tuple(self.layers)
@@ -123,10 +122,17 @@ class Network:
                 f"layers: expected one channel in the end, the tendency, found {channels[-1]}; end with convolution(1)"
             )
         object.__setattr__(self, "layers", tuple(resolved))
-        object.__setattr__(self, "size", sum(_size(layer) for layer in resolved))
-        object.__setattr__(self, "reach", max(layer.width // 2 for layer in resolved))
 
-    def program(self):
+    @cached_property
+    def size(self) -> int:
+        return sum(map(_size, self.layers))
+
+    @property
+    def reach(self) -> int:
+        return max(layer.width // 2 for layer in self.layers)
+
+    @cached_property
+    def program(self) -> np.ndarray:
         """The table that the kernels run: (row, number), int64."""
         starts = np.cumsum([0, 1, *(layer.channels for layer in self.layers)])  # of each layer's channels in the room
         rows, at = [], 0

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from l96kit import Emulator, Lorenz96, Network, Propagator, StencilModel, lyapunov_spectrum
+from l96kit import Emulator, Lorenz96, Network, Propagator, StencilModel, dot_test, lyapunov_spectrum
 from l96kit import networks as nn
+from l96kit.checks import check_model
 
 KNOWN = {"sqNet": (nn.sq_net(), nn.sq_net_of_lorenz96()), "bilinNet": (nn.bilin_net(), nn.bilin_net_of_lorenz96())}
 RNG = np.random.default_rng(0)
@@ -102,6 +103,12 @@ BAD = {
         TypeError,
         "base: expected a model without a network",
     ),
+    "base with weights": (
+        lambda: Emulator(*KNOWN["sqNet"], base=_decay({"weights": 1.0})),
+        ValueError,
+        "base: expected a model without a parameter 'weights'",
+    ),
+    "check": (lambda: check_model(Emulator(*KNOWN["sqNet"])), TypeError, "found one with a network"),
     "change": (
         lambda: Emulator(*KNOWN["sqNet"]).tendency_tl(np.ones(40), np.ones(40), {"weights": np.ones(3)}),
         ValueError,
@@ -117,17 +124,32 @@ def test_what_does_not_fit_is_refused(kind):
         call()
 
 
-def test_a_users_model_with_a_network():
+def _decay(parameters):
     def decay(x, p):
-        return -x[0]
+        return -p[0][0] * x[0]
 
     def decay_tl(x, p, x_tl, p_tl):
-        return -x_tl[0]
+        return -p[0][0] * x_tl[0] - p_tl[0][0] * x[0]
 
     def decay_ad(x, p, y_ad):
-        return -y_ad[0], ()
+        return -p[0][0] * y_ad[0], (-x[0] * y_ad[0],)
 
-    base = StencilModel(decay, decay_tl, decay_ad, sites=8, reach=1)
+    return StencilModel(decay, decay_tl, decay_ad, sites=8, reach=1, parameters=parameters)
+
+
+def test_a_users_model_with_a_network():
     x = RNG.standard_normal((3, 8))
-    found = Emulator(*KNOWN["bilinNet"], base=base).tendency(x)
-    np.testing.assert_allclose(found, Lorenz96(8, 8.0).tendency(x) - x, atol=1e-13)
+    found = Emulator(*KNOWN["bilinNet"], base=_decay({"rate": 2.0})).tendency(x)
+    np.testing.assert_allclose(found, Lorenz96(8, 8.0).tendency(x) - 2 * x, atol=1e-13)
+
+
+def test_a_parameter_may_be_called_weights():
+    x = RNG.standard_normal((3, 8))
+    assert (
+        dot_test(
+            lambda u: _decay({"weights": 2.0}).tendency_tl(x, u[0], {"weights": u[1]}),
+            lambda v: (lambda x_ad, p_ad: (x_ad, p_ad["weights"]))(*_decay({"weights": 2.0}).tendency_ad(x, v)),
+            (x, np.array(2.0)),
+        )
+        < 1e-14
+    )
