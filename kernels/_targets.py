@@ -29,7 +29,7 @@ from numba.core.runtime import rtsys
 
 FASTMATH = {"contract", "reassoc", "nsz"}  # never nnan or ninf: a blow-up is found by its NaN
 ALIGNMENT = 64  # bytes: one cache line, and the widest vector
-WORTH_A_THREAD = 200_000  # site-steps; below, starting a thread costs more than it saves
+WORTH_A_THREAD = 200_000  # site-steps of Lorenz-96; below, starting a thread costs more than it saves
 
 
 class _Compiler(Compiler):

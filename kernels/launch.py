@@ -1,5 +1,6 @@
 """From arrays to a finished kernel: choose the tile, build and compile once, run over all tiles on CPU or CUDA."""
 
+import math
 import sys
 from collections import deque
 from contextlib import contextmanager
@@ -7,12 +8,11 @@ from functools import cache
 
 import numpy as np
 
-from l96kit.kernels import _targets
+from l96kit.kernels import _targets, training, trajectory
 from l96kit.kernels.layers import SPARE
-from l96kit.kernels.networks import channels_of
+from l96kit.kernels.networks import channels_of, multiplications
 from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.kernels.tile import cutting
-from l96kit.kernels.trajectory import bodies
 
 SPARE_BYTES = 64 * 2**20  # of tape that are kept for the next adjoint
 LONG_RING = 2048  # sites; beyond, the arrays of a full tile leave the second-level cache
@@ -28,18 +28,26 @@ def lanes_for(members, sites, dtype):
     return lanes // 2 if sites > LONG_RING else lanes
 
 
-@contextmanager
 def tape(model, members, sites, steps, dtype, device="cpu"):
     """Room (tile, step, tile array) for the states that an adjoint is linearised about, lent for a while.
 
     Used room is lent again: fresh memory costs as much as the adjoint itself, page by page.
     """
     lanes = lanes_for(members, sites, dtype)
-    shape = (-(-members // lanes), steps, (sites + 2 * model.REACH) * lanes)
+    return _lent((-(-members // lanes), steps, (sites + 2 * model.REACH) * lanes), dtype, device)
+
+
+def rollout_tape(model, networks, batch, sites, steps, dtype, device="cpu"):
+    """The same for `kernels.training`: room (network, step, tile array), of one tile of samples, for all states."""
+    return _lent((networks, steps + 1, (sites + 2 * model.REACH) * lanes_for(batch, sites, dtype)), dtype, device)
+
+
+@contextmanager
+def _lent(shape, dtype, device):
     if device != "cpu":
         yield empty(shape, dtype, device)
         return
-    wanted = steps * tape_bytes(model, members, sites, dtype)
+    wanted = math.prod(shape) * np.dtype(dtype).itemsize
     try:
         room = _spare.pop()
     except IndexError:
@@ -59,13 +67,18 @@ def tape_bytes(model, members, sites, dtype):
     return -(-members // lanes) * lanes * (sites + 2 * model.REACH) * np.dtype(dtype).itemsize
 
 
+def workers(device):
+    """How many of a team add up sums of their own."""
+    return 1 if device == "cpu" else _cuda().THREADS
+
+
 def zero_gradients(p, members, sites, dtype, device="cpu"):
     """Where an adjoint adds what comes back to p: to the parameters (see `parameters.Gathering`), to the weights."""
     fields, _, weights = p
     tiles = -(-members // lanes_for(members, sites, dtype))
     shape = (members, sites)
     if _are_uniform(p):
-        shape = (tiles, 1 if device == "cpu" else _cuda().THREADS)
+        shape = (tiles, workers(device))
     return np.zeros((len(fields), *shape), dtype), np.zeros((tiles, len(weights)), dtype)
 
 
@@ -73,10 +86,22 @@ def _are_uniform(p):
     return p[0].shape[1:] == (1, 1)
 
 
+def _family(op):
+    return training if op in ("loss_ad", "training") else trajectory
+
+
+def built(op, model, scheme, team, lanes, uniform):
+    """An operation for a team: its body and the layout of its tile arrays."""
+    return _family(op).bodies(model, SCHEMES[scheme], team, lanes, uniform)[op]
+
+
+ROOMS = {"tendency": 1, "trajectory": 1, "tendency_tl": 2, "trajectory_tl": 2}  # of a network's channels
+
+
 def _arrays_beyond(op, program, stages):
-    """How many tile arrays a network's channels take, beyond those of the layout."""
-    rooms = 1 + stages if op.endswith("_ad") else 2 if op.endswith("_tl") else 1
-    return rooms * (channels_of(program) + SPARE) if len(program) else 0
+    """How many tile arrays a network's channels take, beyond those of the layout; by default one room for each stage
+    and one for the adjoint."""
+    return ROOMS.get(op, 1 + stages) * (channels_of(program) + SPARE) if len(program) else 0
 
 
 def launch(op, model, scheme, data, outputs, steps, device="cpu", threads=None):
@@ -87,17 +112,30 @@ def launch(op, model, scheme, data, outputs, steps, device="cpu", threads=None):
     """
     first_output = data[-outputs]
     (members, sites), dtype = first_output.shape[-2:], np.dtype(first_output.dtype)
-    uniform = _are_uniform(data[1])
     lanes = lanes_for(members, sites, dtype)
-    tiles = -(-members // lanes)
+    shape = -(-members // lanes), lanes, sites, dtype
+    _launch(op, model, scheme, data, outputs, shape, members * sites * max(1, steps), device, threads)
+
+
+def launch_training(op, model, scheme, data, outputs, device="cpu", threads=None):
+    """The same for `kernels.training`, where a tile stands for a network."""
+    states, _, _, every, samples, weight = data[:6]
+    networks, updates, batch, _ = samples.shape
+    leads, sites = weight.shape
+    shape = networks, lanes_for(batch, sites, states.dtype), sites, states.dtype
+    _launch(op, model, scheme, data, outputs, shape, samples.size * sites * leads * every, device, threads)
+
+
+def _launch(op, model, scheme, data, outputs, shape, effort, device, threads):
+    tiles, lanes, sites, dtype = shape
+    effort *= 1 + multiplications(data[1][1])
+    uniform = _are_uniform(data[1])
     size = (sites + 2 * model.REACH) * lanes
     beyond = _arrays_beyond(op, data[1][1], len(SCHEMES[scheme].b))
     if device == "cpu":
         kernel, layout = _cpu_kernel(op, model, scheme, lanes, uniform, dtype)
         threads = _targets.default_threads() if threads is None else threads
-        _targets.run_cpu(
-            kernel, sum(layout) + beyond, data, tiles, size, dtype, threads, members * sites * max(1, steps)
-        )
+        _targets.run_cpu(kernel, sum(layout) + beyond, data, tiles, size, dtype, threads, effort)
     else:
         layout = _layout(op, model, scheme, lanes, uniform)
         arrays = sum(layout) + beyond
@@ -113,19 +151,19 @@ def is_compiled(op, model, scheme, members, sites, uniform, dtype):
 
 
 @cache
-def _cpu_bodies(model, scheme, lanes, uniform):
-    return bodies(model, SCHEMES[scheme], _targets.cpu_team, lanes, uniform)
+def _cpu_bodies(family, model, scheme, lanes, uniform):
+    return family.bodies(model, SCHEMES[scheme], _targets.cpu_team, lanes, uniform)
 
 
 @cache
 def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
     _require_unchanged(model)
-    built = _cpu_bodies(model, scheme, lanes, uniform)[op]
+    found = _cpu_bodies(_family(op), model, scheme, lanes, uniform)[op]
     name = f"{model.NAME}-{op}-{scheme}-{lanes}-{'uniform' if uniform else 'field'}-{dtype.name}"
-    kernel = _targets.compile_cpu(built.body, cutting(built.layout), name)
+    kernel = _targets.compile_cpu(found.body, cutting(found.layout), name)
     if sys.stderr.isatty() and not _targets.is_compiled(kernel):
         print(f"l96kit: compiling {op} of {model.NAME}, {scheme}, {dtype.name}, for the first time", file=sys.stderr)
-    return kernel, built.layout
+    return kernel, found.layout
 
 
 def _require_unchanged(model):
@@ -140,13 +178,13 @@ def _require_unchanged(model):
 
 @cache
 def _layout(op, model, scheme, lanes, uniform):
-    return bodies(model, SCHEMES[scheme], _cuda().team, lanes, uniform)[op].layout
+    return built(op, model, scheme, _cuda().team, lanes, uniform).layout
 
 
 @cache
 def _cuda_kernel(op, model, scheme, lanes, uniform, dtype, shared):
-    built = bodies(model, SCHEMES[scheme], _cuda().team, lanes, uniform)[op]
-    return _cuda().compile_cuda(built.body, built.layout, dtype, shared), built.layout
+    found = built(op, model, scheme, _cuda().team, lanes, uniform)
+    return _cuda().compile_cuda(found.body, found.layout, dtype, shared), found.layout
 
 
 def empty(shape, dtype, device):

@@ -25,7 +25,8 @@ class Row(NamedTuple):
     stride + i * taps + t] times channel read + i, t - left sites to the right. It begins with weights[bias + o], with
     zero if `bias` is NONE, with what is there if it is MORE. A product writes to channel write + o the sum over i <
     inputs and j < others of weights[at + (o * inputs + i) * others + j] times channel read + i times channel other + j.
-    A sum adds channel other + i to channel read + i. All others are pointwise, from `inputs` channels to as many.
+    A sum adds channel other + i to channel read + i. All others are pointwise, from `inputs` channels to as many, of
+    `IN_PLACE` also to the same.
     """
 
     operation: int
@@ -43,6 +44,7 @@ class Row(NamedTuple):
 
 
 CONVOLUTION, PRODUCT, SUM, RELU, LEAKY_RELU, TANH, SQUARE = range(7)
+IN_PLACE = (RELU, LEAKY_RELU, TANH)  # whose slope follows from the result
 
 
 def layers(team, lanes, first, fill):
@@ -292,8 +294,9 @@ def layers(team, lanes, first, fill):
             for c in range(row.inputs):
                 x, y = sites_of(room, row.read + c, 0, size, n), sites_of(room, row.write + c, 0, size, n)
                 x_ad, y_ad = sites_of(room_ad, row.read + c, 0, size, n), sites_of(room_ad, row.write + c, 0, size, n)
+                before = x.dtype.type(row.read != row.write)  # in place, what came back to the input is this alone
                 for k in span(U(0), U(n)):
-                    x_ad[k] += derivative(x[k], y[k], x) * y_ad[k]
+                    x_ad[k] = before * x_ad[k] + derivative(x[k], y[k], x) * y_ad[k]
 
         return forward, tl, ad
 
@@ -374,7 +377,7 @@ def _rectifier(leak):
 
     @inline
     def slope(x, y, like):
-        return like.dtype.type(leak) if x <= like.dtype.type(0) else like.dtype.type(1)
+        return like.dtype.type(leak) if y <= like.dtype.type(0) else like.dtype.type(1)
 
     return rectified, slope
 

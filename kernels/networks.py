@@ -9,13 +9,19 @@ from functools import cache
 import numpy as np
 
 from l96kit.kernels._targets import called, part
-from l96kit.kernels.layers import Row, layers
+from l96kit.kernels.layers import PRODUCT, Row, layers
 from l96kit.kernels.tile import U, halo
 
 
 def channels_of(program):
     """How many channels a room has: up to the last that is written."""
     return int((program[:, 2] + program[:, 4]).max())
+
+
+def multiplications(program):
+    """How many a site takes, about."""
+    _, _, _, inputs, outputs, taps, *_, others = program[program[:, 0] <= PRODUCT].T
+    return int((inputs * outputs * taps * np.maximum(others, 1)).sum())
 
 
 @part

@@ -217,7 +217,8 @@ def one_step(f, tableau, team, lanes, reach):
 
     f is a `dynamics.Dynamics`, `reach` how far it looks. `work` is (stage states, kept k, what f is bound to), and the
     same again for the tangent or the adjoint; `layout` is how many stage states and k these are. x has its halo in
-    step_ad already, from the step forward.
+    step_ad already, from the step forward. `step_kept` is a step that leaves all stages in the work space of step_ad;
+    `back`, called as step_ad, then does what is left of it.
     """
     stages = len(tableau.b)
     first = U(reach * lanes)
@@ -361,10 +362,24 @@ def one_step(f, tableau, team, lanes, reach):
             evaluate_last((x, bound, dt, n))
         all_back((x_ad, y_ad, x_ad_next, k_ad, (x, y, bound, bound_ad, dt), dt, n))
 
+    whole_step_kept = all_of(stages_of(forward, lambda i: slope, lambda i: i - 1, team, fill, first, evaluating))
+
+    @part
+    def step_kept(x, x_next, work, dt, n):
+        y, k, bound, y_ad, k_ad, bound_ad = work
+        whole_step_kept((x, y, x_next, k, bound, dt, n))
+
+    @part
+    def back(x, x_ad, x_ad_next, work, dt, n):
+        y, k, bound, y_ad, k_ad, bound_ad = work
+        all_back((x_ad, y_ad, x_ad_next, k_ad, (x, y, bound, bound_ad, dt), dt, n))
+
     return SimpleNamespace(
         step=step,
         step_tl=step_tl,
         step_ad=step_ad,
+        step_kept=step_kept,
+        back=back,
         layout=(2, len(kept(forward))),
         layout_ad=(max(2, stages - 1), len(kept(forward)), 2, len(kept(adjoint))),
     )

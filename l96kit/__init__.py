@@ -20,6 +20,7 @@ _PUBLIC = {
     "Propagator": "propagators",
     "BlowUpError": "propagators",
     "Emulator": "emulators",
+    "Training": "training",
     "FourDVar": "variational",
     "dot_test": "checks",
     "taylor_test": "checks",

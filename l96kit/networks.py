@@ -7,13 +7,15 @@ channels, and a list of these their concatenation. Positions wrap round the ring
 length. A convolution of width w sees w // 2 sites to the left and (w - 1) // 2 to the right.
 """
 
+import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from l96kit import _arrays
+from l96kit import _arrays, store
 from l96kit.kernels import layers as kernels
 
 POINTWISE = {
@@ -132,12 +134,28 @@ class Network:
         return max(layer.width // 2 for layer in self.layers)
 
     @cached_property
+    def sight(self) -> tuple:
+        """How many sites to the left and to the right a tendency depends on."""
+        found = [(0, 0)]
+        for layer in self.layers:
+            sources = [found[number] for number, _, _ in layer.of]
+            left, right = (max(source[side] for source in sources) for side in (0, 1))
+            found.append((left + layer.width // 2, right + (layer.width - 1) // 2))
+        return found[-1]
+
+    @cached_property
     def program(self) -> np.ndarray:
         """The table that the kernels run: (row, number), int64."""
-        starts = np.cumsum([0, 1, *(layer.channels for layer in self.layers)])  # of each layer's channels in the room
+        readers = Counter(source[0] for layer in self.layers for source in layer.of)
+        starts, end = [0], 1  # of each layer's channels in the room; of all
         rows, at = [], 0
-        for number, layer in enumerate(self.layers, 1):
-            rows += _rows(layer, starts, int(starts[number]), at)
+        for layer in self.layers:
+            if _is_in_place(layer, self.layers, readers):
+                starts.append(starts[layer.of[0][0]])
+            else:
+                starts.append(end)
+                end += layer.channels
+            rows += _rows(layer, starts, starts[-1], at)
             at += _size(layer)
         return np.array(rows, np.int64)
 
@@ -209,9 +227,20 @@ def _size(layer):
     return sum(int(np.prod(shape)) for _, shape in _shapes(layer))
 
 
+def _is_in_place(layer, layers, readers):
+    """Whether a layer may overwrite what it reads: all of a layer that no other reads. It saves half of the room.
+
+    The last layer may not, since its channel is to be the last one.
+    """
+    if POINTWISE.get(layer.kind) not in kernels.IN_PLACE or len(layer.of) > 1 or layer is layers[-1]:
+        return False
+    (number, start, stop), *_ = layer.of
+    return number > 0 and readers[number] == 1 and (start, stop) == (0, layers[number - 1].channels)
+
+
 def _rows(layer, starts, write, at):
     """The rows of a layer, one for each source that is concatenated."""
-    sources = [(int(starts[number]) + start, stop - start) for number, start, stop in layer.of]
+    sources = [(starts[number] + start, stop - start) for number, start, stop in layer.of]
     if layer.kind == "convolution":
         stride = _inputs(layer) * layer.width
         bias = at + layer.channels * stride if layer.bias else kernels.NONE
@@ -228,6 +257,48 @@ def _rows(layer, starts, write, at):
         for read, count in sources:
             yield kernels.Row(POINTWISE[layer.kind], read, write, count, count)
             write += count
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+FORMAT = 1
+
+
+def save(path, network, weights, attributes=None):
+    """Write a network and its weights (weight,) or (..., weight), such as one row a seed, to an HDF5 file.
+
+    attributes : dict of more to keep, numbers and strings
+    """
+    weights = _arrays.floating(weights, "weights")
+    for row in weights.reshape(-1, weights.shape[-1] if weights.ndim else 1):
+        network.checked_weights(row)
+    axes = (*(f"axis_{axis}" for axis in range(weights.ndim - 1)), "weight")
+    about = {"network": json.dumps({"format": FORMAT, "name": network.name, "layers": network.layers})}
+    store.save(path, {"weights": (axes, weights)}, {**(attributes or {}), **about})
+
+
+def load(path):
+    """Read such a file: the network, its weights, and dict of attributes.
+
+    Raises
+    ------
+    ValueError
+        a file that is truncated, of another kind or of a later version
+    """
+    variables, attributes = store.load(path)
+    try:
+        found = json.loads(attributes.pop("network"))
+        version = found["format"]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path}: expected a network that l96kit saved, found none; name another file") from None
+    if version != FORMAT:
+        raise ValueError(f"{path}: expected format {FORMAT}, found {version}; read it with the l96kit that wrote it")
+    layers = [Layer(kind, tuple(map(tuple, of)), *rest) for kind, of, *rest in found["layers"]]
+    network = Network(layers, found["name"])
+    weights = variables["weights"][1]
+    for row in weights.reshape(-1, weights.shape[-1]):
+        network.checked_weights(row, f"{path}: weights")
+    return network, weights, attributes
 
 
 # --- the networks of Nonnenmacher & Greenberg (2021) ----------------------------------------------------------------

@@ -160,13 +160,25 @@ def _umask():
 
 
 def load(path):
-    """Read such a file: dict of name -> (dimensions, array), and dict of attributes."""
+    """Read such a file: dict of name -> (dimensions, array), and dict of attributes.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        no such file; one that is not HDF5 or not whole
+    """
     import h5py
 
-    with h5py.File(path, "r") as file:
-        variables = {
-            name: (tuple(axis[0].name.strip("/") for axis in data.dims), data[...])
-            for name, data in file.items()
-            if not data.is_scale
-        }
-        return variables, dict(file.attrs)
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a file, found none; mend the path")
+    try:
+        with h5py.File(path, "r") as file:
+            variables = {
+                name: (tuple(axis[0].name.strip("/") for axis in data.dims), data[...])
+                for name, data in file.items()
+                if not data.is_scale
+            }
+            return variables, dict(file.attrs)
+    except OSError as problem:
+        raise ValueError(f"{path}: expected a whole HDF5 file, found that {problem}; write it anew") from problem

@@ -11,9 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import float64, from_dtype, int64, types, void
 
-from l96kit.kernels.launch import lanes_for
-from l96kit.kernels.runge_kutta import SCHEMES
-from l96kit.kernels.trajectory import bodies
+from l96kit.kernels.launch import built, lanes_for
 from l96kit.validation.operators import OPERATORS
 
 CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
@@ -99,9 +97,9 @@ def ptx_text(kernel):
 
     operator, number = OPERATORS[kernel.operator], from_dtype(np.dtype(kernel.dtype))
     lanes = lanes_for(kernel.members, 8, kernel.dtype)
-    built = bodies(_model(operator), SCHEMES[operator.scheme], _cuda.team, lanes, operator.uniform)[kernel.op]
+    found = built(kernel.op, _model(operator), operator.scheme, _cuda.team, lanes, operator.uniform)
     signature = void(int64, _type_of(ARGUMENTS[kernel.op], number), types.Array(number, 2, "C"))
-    return _cuda.ptx(built.body, built.layout, number, signature, kernel.capability, kernel.shared)
+    return _cuda.ptx(found.body, found.layout, number, signature, kernel.capability, kernel.shared)
 
 
 def _type_of(argument, number):

@@ -1,0 +1,308 @@
+"""Train networks on trajectories of any simulator: rollout losses, Adam, and a schedule, without autodiff."""
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l96kit import _arrays, store
+from l96kit._progress import progress_bar
+from l96kit._samples import Orders, Samples, as_list, cut
+from l96kit._training_run import Run
+from l96kit.emulators import Emulator
+from l96kit.kernels import launch as kernels
+from l96kit.kernels.runge_kutta import SCHEMES
+from l96kit.models import Model
+from l96kit.networks import Network
+from l96kit.propagators import Propagator
+
+TURN = 0.3  # seconds of one call of a kernel: then the bar moves and Ctrl-C is heard
+BETWEEN_CHECKPOINTS = 5.0  # seconds
+AT_ONCE = 1024  # samples whose loss is computed in one go
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks that were trained side by side, one for each seed.
+
+    weights : (seed, weight), those with the smallest validation loss
+    loss : (seed,), that loss: the mean squared error over samples, leads and sites
+    updates : (validation,), after how many updates the histories were taken
+    training_losses, validation_losses, learning_rates : (validation, seed); NaN after a seed has stopped. The training
+        loss is the mean over the minibatches since the validation before.
+    """
+
+    network: Network
+    seeds: tuple
+    weights: np.ndarray
+    loss: np.ndarray
+    updates: np.ndarray
+    training_losses: np.ndarray
+    validation_losses: np.ndarray
+    learning_rates: np.ndarray
+
+    @property
+    def best(self) -> np.ndarray:
+        """The weights (weight,) of the seed with the smallest validation loss."""
+        return self.weights[np.argmin(self.loss)]
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """How a network is trained: it is the tendency of a model that shall follow given trajectories. The loss is
+
+        J(w) = mean over samples m, leads t and sites k of (M_t(x_m; w) - y_{m,t})_k^2,
+
+    with M_t the model after t * every steps from x_m, and y_{m,t} what was t times later in the trajectory.
+
+    Parameters
+    ----------
+    network : whose weights are sought
+    dt : length of a time step of the model, in time units
+    every : time steps between the states of a trajectory, stored dt * every apart
+    rollout : how many stored times ahead the loss looks
+    scheme : of time stepping
+    base : a model to which the network is added, such as `Lorenz96(40, 8.0)`; one number for each of its parameters
+    region : samples are regions of so many sites, and what they depend on round them; None takes whole states
+    ring : whether states are whole rings; otherwise they are pieces of one, whose ends serve as input alone (`halo`)
+    batch : samples in a minibatch; what is left over at the end of an epoch waits for another epoch
+    learning_rate : of Adam, at first
+    validate_every : updates between validations; None stands for one epoch
+    rate_patience, rate_factor, smallest_rate : after so many validations without a smaller loss the learning rate is
+        multiplied by the factor, as long as it is not below the smallest
+    patience : after so many validations without a smaller loss, training stops
+    epochs : at most so many
+    device, threads : as of `Propagator`; networks are shared among threads. The result is the same for any number.
+
+    Source: Kingma & Ba (2015) for Adam; Nonnenmacher & Greenberg (2021) for the schedule and for regions.
+    """
+
+    network: Network
+    dt: float
+    every: int = 1
+    rollout: int = 1
+    scheme: str = "rk4"
+    base: Model | None = None
+    region: int | None = None
+    ring: bool = True
+    batch: int = 32
+    learning_rate: float = 1e-3
+    validate_every: int | None = None
+    rate_patience: int = 10
+    rate_factor: float = 0.1
+    smallest_rate: float = 1e-10
+    patience: int = 50
+    epochs: int = 10_000
+    device: str = "cpu"
+    threads: Any = None
+
+    def __post_init__(self):
+        if not isinstance(self.network, Network):
+            raise TypeError(
+                f"network: expected l96kit.Network, found {type(self.network).__name__}; make one from a list of layers"
+            )
+        for name in ("every", "rollout", "batch", "rate_patience", "patience", "epochs"):
+            _arrays.count(getattr(self, name), name)
+        for name in ("region", "validate_every"):
+            if getattr(self, name) is not None:
+                _arrays.count(getattr(self, name), name)
+        for name in ("learning_rate", "rate_factor", "smallest_rate"):
+            _arrays.positive(getattr(self, name), name)
+        if self.rate_factor >= 1:
+            raise ValueError(f"rate_factor: expected a number below 1, found {self.rate_factor}; 0.1 is usual")
+        if self.region is not None and not self.ring:
+            raise ValueError("region: expected None with ring=False, found both; give pieces of the size that you want")
+        if self.base is not None and not all(np.ndim(value) == 0 for value in self.base.parameters.values()):
+            raise ValueError("base: expected one number for each parameter, found an array; train with uniform ones")
+        _arrays.one_of(self.device, ("cpu", "cuda"), "device")
+        if self.device == "cuda":
+            kernels.require_cuda()
+        model = Emulator(self.network, 0.0, max(40, 2 * self.network.reach), self.base)
+        Propagator(model, self.dt, self.scheme, "cpu", self.threads)  # checks these
+        object.__setattr__(self, "_model", model)
+
+    @property
+    def halo(self) -> tuple:
+        """How many sites to the left and to the right of a site the end of a rollout depends on."""
+        steps = len(SCHEMES[self.scheme].b) * self.every * self.rollout
+        reach = 0 if self.base is None else self.base.kernel.REACH
+        return tuple(steps * max(sites, reach) for sites in self.network.sight)
+
+    def gradient(self, weights, trajectories):
+        """The loss J of all samples in the trajectories and its gradient (weight,), for a minimiser such as SciPy's.
+
+        weights : (weight,); trajectories : as in `fit`
+        """
+        samples = Samples(self, trajectories)
+        weights = _arrays.plain(self.network.checked_weights(weights), samples.dtype)
+        whole = samples.count - samples.count % AT_ONCE  # in parts, for the threads
+        J, gradient = 0.0, np.zeros_like(weights)
+        for chosen in (np.arange(whole).reshape(-1, 1, AT_ONCE), np.arange(whole, samples.count)[None, None]):
+            if chosen.size:
+                copies = np.repeat(weights[None], len(chosen), axis=0)
+                losses, gradients = self._launch("loss_ad", samples, chosen, copies, samples.count)
+                J, gradient = J + float(losses.sum(dtype=np.float64)), gradient + gradients.sum(axis=0)
+        if not (math.isfinite(J) and np.isfinite(gradient).all()):
+            raise OverflowError(
+                f"weights: expected rollouts that stay finite, found J = {J}; take smaller weights or fewer steps"
+            )
+        return J, gradient
+
+    def loss(self, weights, trajectories):
+        """The loss J of all samples in the trajectories; infinite if a rollout blows up."""
+        samples = Samples(self, trajectories)
+        return self._loss(_arrays.plain(self.network.checked_weights(weights), samples.dtype), samples)
+
+    def fit(self, trajectories, validation=0.1, seeds=1, weights=None, checkpoint=None, progress=False) -> Trained:
+        """Train a network for each seed, all at once.
+
+        Parameters
+        ----------
+        trajectories : array (time, ..., site), float32 or float64, which is the precision of the training; or a list
+            of such arrays
+        validation : trajectories, or which fraction of each trajectory, at its end, is kept for validation
+        seeds : how many, or a sequence of numbers; a seed draws the first weights and the order of the samples
+        weights : (weight,) or (seed, weight), to start from instead
+        checkpoint : a file that is written every few seconds and from which an interrupted training goes on, to the
+            same bits as if it had not been interrupted
+        progress : show a bar with the losses (on a terminal)
+
+        Raises
+        ------
+        ValueError, TypeError
+            what does not fit, before any work; a checkpoint of another training
+        ArithmeticError
+            if a network blew up before it was validated once
+        """
+        training, validation = self._split(trajectories, validation)
+        seeds = _seeds(seeds)
+        if training.count < self.batch:
+            raise ValueError(
+                f"trajectories: expected at least {self.batch} samples, one minibatch, found {training.count}; pass "
+                "longer ones or take a smaller batch"
+            )
+        run = Run.begin(self, training.dtype, seeds, weights)
+        if checkpoint is not None:
+            checkpoint = Path(checkpoint)
+            store.writable_folder(checkpoint.parent)
+            about = _fingerprint(self, (training, validation), seeds, run.weights)
+            if checkpoint.exists():
+                run = Run.load(checkpoint, about)
+        per_epoch = training.count // self.batch
+        between, last = self.validate_every or per_epoch, self.epochs * per_epoch
+        saved, pace = time.monotonic(), 1.0
+        orders = Orders(seeds, training.count, self.batch)
+        with progress_bar(last, "updates", progress, "training") as bar:
+            bar.update(run.done)
+            while run.active.any():
+                due = min(run.done + between - run.done % between, last)
+                updates = max(1, min(due - run.done, int(TURN * pace)))
+                started = time.monotonic()
+                self._update(run, training, orders, updates)
+                pace = updates / max(time.monotonic() - started, 1e-6)
+                if run.done == due:
+                    self._validate(run, validation, last)
+                bar.update(updates)
+                bar.set_postfix(**run.summary())
+                late = time.monotonic() - saved > BETWEEN_CHECKPOINTS
+                if checkpoint is not None and (late or not run.active.any()):
+                    run.save(checkpoint, about)
+                    saved = time.monotonic()
+        if not np.isfinite(run.best_loss).all():
+            raise ArithmeticError(
+                f"training: expected finite losses, found none for seed {seeds[int(np.argmax(run.best_loss))]}; take a "
+                "smaller learning rate or other first weights"
+            )
+        histories = run.updates, run.training_losses, run.validation_losses, run.learning_rates
+        return Trained(self.network, seeds, run.best, run.best_loss, *histories)
+
+    # --- in between ------------------------------------------------------------------------------------------------
+
+    def _split(self, trajectories, validation):
+        """Samples for training and for validation."""
+        if not isinstance(validation, float):
+            return Samples(self, trajectories), Samples(self, validation, "validation")
+        if not 0 < validation < 1:
+            raise ValueError(f"validation: expected a fraction between 0 and 1, found {validation}; 0.1 is usual")
+        first, last = zip(*(cut(part, validation) for part in as_list(trajectories, "trajectories")))
+        return Samples(self, list(first)), Samples(self, list(last), "validation")
+
+    def _fields(self, dtype):
+        return self._model.kernel_parameters((self._model.sites,), dtype)[0]
+
+    def _launch(self, op, samples, chosen, weights, count, more=(), between=()):
+        """Losses (network, update) of the samples chosen (network, update, sample) and gradients (network, weight).
+
+        `count` is how many samples J is the mean of; `between` and `more` are what the kernel takes before and after
+        the weights.
+        """
+        (networks, updates, batch), dtype = chosen.shape, samples.dtype
+        p = self._fields(dtype), self.network.program
+        workers = kernels.workers(self.device)
+        losses = np.zeros((networks, updates, workers), dtype)
+        p_ad = np.zeros((len(p[0]), networks, workers), dtype), np.zeros_like(weights)
+        kernel, steps = self._model.kernel, self.rollout * self.every
+        with kernels.rollout_tape(kernel, networks, batch, samples.width, steps, dtype, self.device) as tape:
+            head = samples.states, p, float(self.dt), self.every, samples.numbered(chosen), samples.weight / count, tape
+            data = (*head, *between, weights, *more, losses, p_ad)
+            kernels.launch_training(op, kernel, self.scheme, data, 3 + len(more), self.device, self.threads)
+        return losses.sum(axis=-1), p_ad[1]
+
+    def _loss(self, weights, samples):
+        """The loss of some weights (weight,), from rollouts alone."""
+        p = self._fields(samples.dtype), self.network.program, weights
+        no_tape, total = np.empty((1, 0, 1), samples.dtype), 0.0
+        for begin in range(0, samples.count, AT_ONCE):
+            truth = samples.rollouts(np.arange(begin, min(begin + AT_ONCE, samples.count)))
+            y = np.empty_like(truth)
+            data = (truth[0], p, float(self.dt), self.every, y, no_tape)
+            steps = self.rollout * self.every
+            kernels.launch("trajectory", self._model.kernel, self.scheme, data, 2, steps, self.device, self.threads)
+            squares = samples.weight[:, None] * np.square(y[1:] - truth[1:], dtype=np.float64)
+            total += squares.sum()
+        return total / samples.count if np.isfinite(total) else math.inf
+
+    def _update(self, run, samples, orders, updates):
+        """So many updates of all networks that are still trained."""
+        active = np.flatnonzero(run.active)
+        chosen = np.stack([orders.minibatches(seed, run.done, updates) for seed in active])
+        weights, means, squares = (array[active] for array in (run.weights, run.means, run.squares))
+        between = run.rates[active], run.done
+        losses, _ = self._launch("training", samples, chosen, weights, self.batch, (means, squares), between)
+        run.weights[active], run.means[active], run.squares[active] = weights, means, squares
+        for loss in losses.T.astype(np.float64):
+            run.training_loss[active] += loss
+        run.done += updates
+
+    def _validate(self, run, samples, last):
+        losses = np.full(len(run.weights), np.nan)
+        for seed in np.flatnonzero(run.active):
+            losses[seed] = self._loss(run.weights[seed], samples)
+        run.judge(losses, self, last)
+
+
+def _seeds(seeds):
+    if np.ndim(seeds) == 0:
+        return tuple(range(_arrays.count(seeds, "seeds")))
+    found = tuple(_arrays.count(seed, "seeds", 0) for seed in seeds)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"seeds: expected numbers that differ, found {seeds!r}; each is one network")
+    return found
+
+
+def _fingerprint(training, samples, seeds, weights):
+    """Of all that the result depends on."""
+    digest = hashlib.sha256()
+    settings = [(name, value) for name, value in vars(training).items() if name not in _OTHERS]
+    kernel = training._model.kernel
+    digest.update(repr((settings, seeds, kernel.NAME, training._model.parameters.keys())).encode())
+    for array in (training._fields(weights.dtype), weights, *(part for s in samples for part in (s.states, s.rows))):
+        digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()[:32]
+
+
+_OTHERS = ("base", "device", "threads", "_model")  # the base is known by its kernel and its parameters
