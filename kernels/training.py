@@ -69,25 +69,25 @@ def bodies(model, tableau, team, lanes, uniform):
     @inline
     def rollouts_ad(args):
         """Forward and back through the rollouts of one tile of samples; returns this worker's share of J."""
-        states, dt, every, batch, from_sample, weight, tape, (target, unused), (adjoint, adjoint_next), room = args
+        states, dt, every, batch, from_sample, weight, tape, target, (adjoint, adjoint_next), room = args
         sites, steps = weight.shape[1], weight.shape[0] * every
         n, used = U(sites) * width, min(lanes, batch.shape[0] - from_sample)
         read(states, batch, from_sample, 0, tape[0], sites)
-        for s in range(steps):
-            step_kept(tape[s], tape[s + 1], room, dt, n)
         set_to_zero(adjoint, first, first + n)
         J = adjoint.dtype.type(0)
-        for s in range(steps - 1, -1, -1):
-            if (s + 1) % every == 0:
-                lead = (s + 1) // every
-                sync()
-                read(states, batch, from_sample, lead, target, sites)
-                sync()
-                J += add_residual(tape[s + 1], target, weight[lead - 1], used, adjoint)
-            if s < steps - 1:
-                step_kept(tape[s], unused, room, dt, n)
-            back(tape[s], adjoint, adjoint_next, room, dt, n)
-            adjoint, adjoint_next = adjoint_next, adjoint
+        for i in range(2 * steps):  # forward, then back
+            s = min(i, 2 * steps - 1 - i)
+            if i != steps:  # the stages of the last step are still there, all others are computed again
+                step_kept(tape[s], tape[s + 1], room, dt, n)
+            if i >= steps:
+                if (s + 1) % every == 0:
+                    lead = (s + 1) // every
+                    sync()
+                    read(states, batch, from_sample, lead, target, sites)
+                    sync()
+                    J += add_residual(tape[s + 1], target, weight[lead - 1], used, adjoint)
+                back(tape[s], adjoint, adjoint_next, room, dt, n)
+                adjoint, adjoint_next = adjoint_next, adjoint
         sync()
         return J
 
@@ -101,7 +101,7 @@ def bodies(model, tableau, team, lanes, uniform):
         bound_ad = begin((p_ad, tiles_ad, tile, U(0)))
         room = stage_states, kept, bound, stage_adjoints, kept_ad, bound_ad
         for from_sample in range(0, batch.shape[0], lanes):
-            J = rollouts_ad((states, dt, every, batch, from_sample, weight, tape[tile], pair, adjoints, room))
+            J = rollouts_ad((states, dt, every, batch, from_sample, weight, tape[tile], pair[0], adjoints, room))
             losses[tile, update, rank()] += J
 
     @inline

@@ -40,7 +40,7 @@ SIZES = {  # by the number of steps after the spin-up
 
 
 def simulated(length, runs, seed, dt=DT, sites=K, dtype=np.float32):
-    """Trajectories (time, run, site) of so many time units, from small random states as the released code draws them."""
+    """Trajectories (time, run, site) of so many time units, from small random states, as the released code has it."""
     rng = np.random.default_rng(seed)
     start = (F * (0.5 + rng.standard_normal((runs, sites))) / 50).astype(dtype)
     return Propagator(Lorenz96(sites, F), dt).trajectory(start, round(length / dt))

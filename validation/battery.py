@@ -13,7 +13,7 @@ import numpy as np
 from l96kit.checks import dot_test, taylor_test
 from l96kit.kernels import _targets
 from l96kit.reference import linearize
-from l96kit.validation.operators import Trajectory, launching
+from l96kit.validation.operators import Loss, Trajectory, launching
 
 MOST_INPUTS = 5000
 
@@ -74,6 +74,8 @@ class _About:
             return sum(np.size(part) for part in self.inputs) <= MOST_INPUTS
         if name == "threads":
             return self.device == "cpu"
+        if name in ("rows", "broadcast"):
+            return not isinstance(self.operator, Loss)  # which is one number
         return name not in ("checkpoints", "no steps") or isinstance(self.operator, Trajectory)
 
     def random(self, like):

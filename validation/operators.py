@@ -33,6 +33,7 @@ from l96kit.networks import (
 )
 from l96kit.propagators import Propagator
 from l96kit.reference import lorenz96, networks, runge_kutta
+from l96kit.training import Training
 
 DT = 0.05  # time units; six hours of the atmosphere, as Lorenz (1996) took it
 
@@ -40,14 +41,18 @@ DT = 0.05  # time units; six hours of the atmosphere, as Lorenz (1996) took it
 @contextmanager
 def launching(device=None, times=1):
     """Every kernel is launched so many times, on another device if one is given (a model's tendency names none)."""
-    original, choice = kernels.launch, {} if device is None else {"device": device}
+    choice = {} if device is None else {"device": device}
 
-    def launch(*args, **choices):
-        for _ in range(times):
-            original(*args, **{**choices, **choice})
+    def repeated(original):
+        def launch(*args, **choices):
+            for _ in range(times):
+                original(*args, **{**choices, **choice})
+
+        return launch
 
     with (
-        mock.patch.object(kernels, "launch", launch),
+        mock.patch.object(kernels, "launch", repeated(kernels.launch)),
+        mock.patch.object(kernels, "launch_training", repeated(kernels.launch_training)),
         mock.patch.object(kernels, "zero_gradients", partial(kernels.zero_gradients, **choice)),
     ):
         yield
@@ -76,8 +81,13 @@ class Operator(ABC):
     uniform: bool
     kinks: bool = False
 
-    op = ""  # in `kernels.trajectory.bodies`
+    op = ""
     scheme = "euler"
+
+    @property
+    def ops(self) -> tuple:
+        """The kernels that it runs, as `kernels.launch` calls them."""
+        return self.op, f"{self.op}_tl", f"{self.op}_ad"
 
     @abstractmethod
     def reference(self, *inputs):
@@ -179,6 +189,52 @@ class Trajectory(Step):
         return _joined(self.propagator(inputs, device, threads).trajectory_ad(inputs[0], y_ad, self.every))
 
 
+@dataclass(frozen=True)
+class Loss(Operator):
+    """The loss of rollouts on random trajectories as a function of weights. The ensemble lends it its shape alone."""
+
+    rollout: int = 2
+    every: int = 2
+    scheme: str = "rk4"
+    op = "loss"
+
+    @property
+    def ops(self):
+        return "loss_ad", "training"
+
+    def data(self, x):
+        """Trajectories (time, member, site) for an ensemble like x, one sample a member."""
+        rng = np.random.default_rng(x.shape)
+        return rng.standard_normal((self.rollout + 1, *x.shape)).astype(x.dtype)
+
+    def training(self, inputs, device="cpu", threads=None):
+        model, settings = self.model_of(inputs), {"device": device, "threads": threads}
+        return Training(model.network, DT, self.every, self.rollout, self.scheme, model.base, **settings)
+
+    def reference(self, x, weights):
+        y = self.data(x.real).astype(float)
+        steps = self.rollout * self.every
+        found = runge_kutta.trajectory(
+            lambda state: self.tendency(state, weights), y[0], DT, steps, self.scheme, self.every
+        )
+        return np.mean((found[1:] - y[1:]) ** 2, keepdims=True)
+
+    def forward(self, inputs, device="cpu", threads=None):
+        loss = self.training(inputs, device, threads).loss(inputs[1], self.data(inputs[0]))
+        return np.full((1, 1, 1), loss, inputs[0].dtype)
+
+    def tl(self, inputs, inputs_tl, device="cpu", threads=None):
+        y, run = self.data(inputs[0]), Propagator(self.model_of(inputs), DT, self.scheme, device, threads)
+        steps, changes = self.rollout * self.every, {"weights": inputs_tl[1]}
+        found = run.trajectory(y[0], steps, self.every)
+        found_tl = run.trajectory_tl(y[0], np.zeros_like(y[0]), steps, self.every, changes)
+        return np.mean(2 * (found[1:] - y[1:]) * found_tl[1:], keepdims=True)
+
+    def ad(self, inputs, y_ad, device="cpu", threads=None):
+        _, gradient = self.training(inputs, device, threads).gradient(inputs[1], self.data(inputs[0]))
+        return np.zeros_like(inputs[0]), y_ad.item() * gradient
+
+
 # --- samplers -------------------------------------------------------------------------------------------------------
 
 EXTENTS = ("number", "per site", "row", "column", "per member and site")
@@ -278,6 +334,7 @@ MIXED = Network(  # every kind of layer, sources of all kinds, odd numbers of ch
     ),
     "mixed",
 )
+TANH = Network((convolution(3, 3), tanh(), convolution(2, 2), tanh(), convolution(1)), "tanh")
 RELU = Network((convolution(6, 3), relu(), convolution(5), relu(), convolution(1, 3)), "relu")
 
 
@@ -302,6 +359,15 @@ def _network(network, spread=0.5):
         "tendency": _network_reference(network),
         "uniform": True,
         "kinks": _has_kinks(network),
+    }
+
+
+def _network_beside_lorenz96(network, F=8.0):
+    """The weights are the one parameter, the forcing is a constant."""
+    return {
+        **_network(network, 0.3),
+        "model": lambda sites, weights: Emulator(network, weights, base=Lorenz96(sites, F)),
+        "tendency": lambda x, weights: lorenz96.tendency(x, F) + _network_reference(network)(x, weights),
     }
 
 
@@ -335,6 +401,7 @@ def _lorenz96_operators():
                 yield kind(name, own + _TRAJECTORY, **_lorenz96(extent), scheme=scheme)
 
 
+_TRAINING = ("training.loss_ad", "training.minibatch_ad", "training.rollouts_ad", *_STEP[1:], *_DYNAMICS)
 _NETWORK = ("layers.convolution_ad", "layers.product_ad", "layers.sum_ad")
 
 OPERATORS = (
@@ -349,6 +416,13 @@ OPERATORS = (
         _NETWORK + _TRAJECTORY,
         **_network_added_to_lorenz96(RELU, "per site"),
         scheme="heun",
+    ),
+    Loss("mixed network.loss of rollouts, euler", _NETWORK + _TRAINING, **_network(MIXED, 0.15), scheme="euler"),
+    Loss(
+        "lorenz96 and tanh network.loss of rollouts, euler",
+        _NETWORK + _TRAINING,
+        **_network_beside_lorenz96(TANH),
+        scheme="euler",
     ),
     Tendency("burgers.tendency, c number, nu per site", _TENDENCY, **_burgers("number", "per site")),
     Trajectory("burgers.trajectory, rk4, c and nu numbers", _TRAJECTORY, **_burgers("number", "number")),

@@ -18,7 +18,9 @@ CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
 TILES = ((2, True), (2, False), (1, True), (1, False))  # members, whether in shared memory
 
 # What `launch` passes: arrays, by their number of axes, other types, and tuples of them.
-_P, _P_AD = (3, types.Array(int64, 2, "C"), 1), (3, 2)
+_PROGRAM, _SAMPLES, _RATES = (types.Array(kind, axes, "C") for kind, axes in ((int64, 2), (int64, 4), (float64, 1)))
+_P, _P_AD = (3, _PROGRAM, 1), (3, 2)
+_TRAINING = 2, (3, _PROGRAM), float64, int64, _SAMPLES, 2, 3
 ARGUMENTS = {
     "tendency": (2, _P, 2),
     "tendency_tl": (2, _P, 2, _P, 2),
@@ -26,6 +28,8 @@ ARGUMENTS = {
     "trajectory": (2, _P, float64, int64, 3, 3),
     "trajectory_tl": (2, _P, 2, _P, float64, int64, 3),
     "trajectory_ad": (3, _P, float64, int64, 3, 2, _P_AD),
+    "loss_ad": (*_TRAINING, 2, 3, _P_AD),
+    "training": (*_TRAINING, _RATES, int64, 2, 2, 2, 3, _P_AD),
 }
 
 
@@ -62,9 +66,9 @@ def kernels():
     for index, operator in enumerate(OPERATORS):
         runs.setdefault((_model(operator).NAME, operator.op, operator.scheme, operator.uniform), index)
     return [
-        Kernel(index, OPERATORS[index].op + suffix, members, shared, dtype, capability)
+        Kernel(index, op, members, shared, dtype, capability)
         for index in runs.values()
-        for suffix in ("", "_tl", "_ad")
+        for op in OPERATORS[index].ops
         for members, shared in (TILES if _is_typical(OPERATORS[index]) else TILES[:1])
         for dtype in ("float64", "float32")
         for capability in CAPABILITIES
@@ -85,7 +89,7 @@ def names_of(kernel):
     """What the tables call it: the kernel, its tile, its precision, its target."""
     operator = OPERATORS[kernel.operator]
     name = f"{operator.name.split('.')[0]}.{kernel.op}, {'numbers' if operator.uniform else 'fields'}"
-    if kernel.op.startswith("trajectory"):
+    if not kernel.op.startswith("tendency"):
         name += f", {operator.scheme}"
     members, memory = "one member" if kernel.members == 1 else "members", "shared" if kernel.shared else "global"
     return name, f"{members}, {memory} memory", kernel.dtype, "sm_{}{}".format(*kernel.capability)

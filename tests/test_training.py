@@ -1,0 +1,270 @@
+"""Training: the loss and its gradient, regions of a ring, the schedule, and what survives a kill."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l96kit import Emulator, Lorenz96, Network, Propagator, Training, networks, store
+from l96kit.networks import convolution, relu, sq_net, sq_net_of_lorenz96, tanh
+
+NETWORK = Network((convolution(3, 4), tanh(), convolution(2, 2), relu(), convolution(1)), "small")
+RNG = np.random.default_rng(0)
+
+
+def trajectories(times=40, members=(2,), sites=12, dtype=np.float64):
+    x = Propagator(Lorenz96(sites, 8.0), 0.05).forecast(RNG.standard_normal((*members, sites)), 200)
+    return Propagator(Lorenz96(sites, 8.0), 0.05).trajectory(x, times).astype(dtype)
+
+
+def small_weights(network=NETWORK, dtype=np.float64):
+    return (0.3 * RNG.standard_normal(network.size)).astype(dtype)
+
+
+@given(
+    rollout=st.integers(1, 3),
+    every=st.integers(1, 2),
+    times=st.integers(4, 23),
+    dtype=st.sampled_from(["float64", "float32"]),
+)
+def test_loss_and_gradient_are_those_of_a_propagator(rollout, every, times, dtype):
+    y, weights = trajectories(times, dtype=dtype), small_weights(dtype=dtype)
+    training = Training(NETWORK, 0.05 / every, every, rollout)
+    J, gradient = training.gradient(weights, y)
+    count = times + 1 - rollout
+    truth = np.stack([y[lead : lead + count] for lead in range(rollout + 1)])
+
+    def cost(x, t):
+        departure = x - truth
+        departure[0] = 0
+        return (departure**2).sum() / departure[1:].size, 2 * departure / departure[1:].size
+
+    run = Propagator(Emulator(NETWORK, weights, 12), 0.05 / every)
+    expected, _, gradients = run.gradient(y[:count], cost, rollout * every, every)
+    tolerance = {"float64": 1e-13, "float32": 2e-6}[dtype]
+    np.testing.assert_allclose(J, expected, rtol=tolerance)
+    np.testing.assert_allclose(training.loss(weights, y), expected, rtol=tolerance)
+    np.testing.assert_allclose(
+        gradient, gradients["weights"], rtol=0, atol=tolerance * np.abs(gradients["weights"]).max()
+    )
+
+
+@given(region=st.sampled_from([1, 3, 4, 8, 24]), rollout=st.integers(1, 2))
+def test_all_regions_together_are_the_whole_ring(region, rollout):
+    y, weights = trajectories(5, sites=24), small_weights()
+    whole = Training(NETWORK, 0.05, rollout=rollout, scheme="heun")
+    parts = replace(whole, region=region)
+    (J, gradient), (J_parts, gradient_parts) = whole.gradient(weights, y), parts.gradient(weights, y)
+    np.testing.assert_allclose(J_parts, J, rtol=1e-13)
+    np.testing.assert_allclose(gradient_parts, gradient, atol=1e-13 * np.abs(gradient).max())
+    np.testing.assert_allclose(parts.loss(weights, y), J, rtol=1e-13)
+
+
+def test_pieces_of_a_ring_give_what_their_inner_sites_give_in_the_ring():
+    y, weights = trajectories(5, sites=60), small_weights()
+    training = Training(NETWORK, 0.05, ring=False)
+    left, right = training.halo
+    assert (left, right) == (12, 4)  # four stages, of which each sees three sites to the left and one to the right
+    piece = y[..., : left + 20 + right]
+    run = Propagator(Emulator(NETWORK, weights, 60), 0.05)
+    expected = np.mean((run.step(y[:-1]) - y[1:])[..., left : left + 20] ** 2)
+    np.testing.assert_allclose(training.gradient(weights, piece)[0], expected, rtol=1e-13)
+
+
+def test_the_loss_of_the_right_weights_is_zero():
+    y = trajectories()
+    J, gradient = Training(sq_net(), 0.05, rollout=3).gradient(sq_net_of_lorenz96(), y)
+    assert J < 1e-24 and np.abs(gradient).max() < 1e-10
+
+
+def test_a_base_is_part_of_the_model():
+    y, training = trajectories(), Training(NETWORK, 0.05, base=Lorenz96(12, 8.0))
+    assert training.gradient(np.zeros(NETWORK.size), y)[0] < 1e-28
+
+
+def adam(weights, gradients, rate):
+    """Kingma & Ba (2015), algorithm 1, in NumPy."""
+    mean = square = 0.0
+    for t, gradient in enumerate(gradients, 1):
+        g = gradient(weights)
+        mean, square = 0.9 * mean + 0.1 * g, 0.999 * square + 0.001 * g**2
+        weights = weights - rate * mean / (1 - 0.9**t) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
+    return weights
+
+
+def test_updates_are_those_of_adam():
+    y, weights = trajectories(8, ()), small_weights()
+    training = Training(NETWORK, 0.05, batch=8, epochs=3, learning_rate=0.01)  # each epoch is one minibatch of all
+    expected = adam(weights, [lambda w: training.gradient(w, y)[1]] * 3, 0.01)
+    found = training.fit(y, y, weights=weights)
+    assert found.validation_losses[0] > found.validation_losses[-1]
+    np.testing.assert_allclose(found.best, expected, rtol=1e-9)
+
+
+def test_seeds_are_independent_and_threads_change_nothing():
+    y = trajectories(60, dtype="float32")
+    training = Training(NETWORK, 0.05, batch=16, epochs=4)
+    together = training.fit(y, seeds=3)
+    alone = replace(training, threads=1).fit(y, seeds=[2])
+    np.testing.assert_array_equal(together.weights[2], alone.best)
+    assert together.weights.dtype == np.float32
+    assert len({row.tobytes() for row in together.weights}) == 3
+
+
+def test_the_schedule_lowers_the_rate_keeps_the_best_and_stops():
+    y = trajectories(40)
+    training = Training(NETWORK, 0.05, batch=8, learning_rate=0.3, rate_patience=2, patience=5, epochs=400)
+    found = training.fit(y, seeds=2)
+    for seed in range(2):
+        losses, rates = found.validation_losses[:, seed], found.learning_rates[:, seed]
+        last = np.flatnonzero(np.isfinite(losses))[-1]
+        assert found.loss[seed] == np.nanmin(losses) == training.loss(found.weights[seed], _last_tenth(y))
+        assert last - np.nanargmin(losses) == 5 or last == 399
+        assert rates[0] == 0.3 and rates[last] < 0.3
+
+
+def _last_tenth(y):
+    return y[len(y) - 1 - round(0.1 * (len(y) - 1)) :]
+
+
+def test_trajectories_of_other_lengths_and_shapes_are_one_set():
+    y = trajectories(30, (3,))
+    training = Training(NETWORK, 0.05, rollout=2)
+    weights = small_weights()
+    J = training.gradient(weights, y)[0]
+    np.testing.assert_allclose(training.gradient(weights, [y[:, 0], y[:, 1:]])[0], J, rtol=1e-13)
+    np.testing.assert_allclose(training.gradient(weights, np.asfortranarray(y))[0], J, rtol=1e-13)
+
+
+# --- files and kills ------------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+from l96kit import Training, networks, store, training
+training.BETWEEN_CHECKPOINTS = 0.02
+y = store.load(sys.argv[1] + "/y.h5")[0]["y"][1]
+settings = Training(networks.sq_net(), 0.05, batch=8, epochs=600, patience=600, rate_patience=40)
+found = settings.fit(y, seeds=2, checkpoint=sys.argv[1] + "/run.h5")
+store.save(sys.argv[1] + "/found.h5", {"weights": (("seed", "weight"), found.weights),
+    "losses": (("validation", "seed"), found.validation_losses), "training": (("a", "b"), found.training_losses)})
+"""
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, seed):
+    y = trajectories(300, dtype="float32")
+    results = {}
+    for kills in (0, 3):
+        folder = tmp_path / str(kills)
+        folder.mkdir()
+        store.save(folder / "y.h5", {"y": (("time", "member", "site"), y)})
+        command = [sys.executable, "-c", PROGRAM, str(folder)]
+        waits = np.random.default_rng(seed).uniform(0.0, 0.4, kills)
+        for wait in waits:
+            process = subprocess.Popen(command)
+            deadline = time.monotonic() + 60
+            before = _done(folder)
+            while _done(folder) == before and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(wait)
+            process.kill()
+            process.wait()
+        subprocess.run(command, check=True)
+        results[kills] = store.load(folder / "found.h5")[0]
+    for name, (_, expected) in results[0].items():
+        np.testing.assert_array_equal(results[3][name][1], expected)
+
+
+def _done(folder):
+    path = folder / "run.h5"
+    return store.load(path)[1]["done"] if path.exists() else -1
+
+
+def test_networks_in_files(tmp_path):
+    network, weights = NETWORK, np.stack([small_weights(), small_weights()])
+    networks.save(tmp_path / "a.h5", network, weights, {"note": "two"})
+    found, again, attributes = networks.load(tmp_path / "a.h5")
+    assert found == network and attributes["note"] == "two"
+    np.testing.assert_array_equal(again, weights)
+    whole = (tmp_path / "a.h5").read_bytes()
+    (tmp_path / "half.h5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="half.h5: expected a whole HDF5 file"):
+        networks.load(tmp_path / "half.h5")
+    (tmp_path / "later.h5").write_bytes(whole.replace(b'"format": 1', b'"format": 2'))
+    with pytest.raises(ValueError, match="expected format 1, found 2"):
+        networks.load(tmp_path / "later.h5")
+    store.save(tmp_path / "other.h5", {"x": (("site",), np.zeros(3))})
+    with pytest.raises(ValueError, match="expected a network that l96kit saved"):
+        networks.load(tmp_path / "other.h5")
+    with pytest.raises(FileNotFoundError, match="expected a file, found none"):
+        networks.load(tmp_path / "none.h5")
+    with pytest.raises(ValueError, match="as many as sqNet has"):
+        networks.save(tmp_path / "b.h5", sq_net(), weights)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    y, path = trajectories(40), tmp_path / "run.h5"
+    training = Training(NETWORK, 0.05, batch=8, epochs=1)
+    training.fit(y, checkpoint=path)
+    for other, data, seeds in ((training, y, 2), (training, y + 1, 1), (replace(training, learning_rate=0.1), y, 1)):
+        with pytest.raises(ValueError, match="checkpoint: expected one of this training"):
+            other.fit(data, seeds=seeds, checkpoint=path)
+
+
+# --- what does not fit ----------------------------------------------------------------------------------------------
+
+Y = trajectories(40)
+SMALL = Training(NETWORK, 0.05)
+BAD = {
+    "few": (lambda: SMALL.fit(Y[:10]), ValueError, "trajectories: expected at least 32 samples, .* found 16"),
+    "NaN": (lambda: SMALL.fit(np.where(Y > 9, np.nan, Y)), ValueError, "trajectories: expected finite numbers"),
+    "constant": (lambda: SMALL.fit(np.full_like(Y, 2.0)), ValueError, "trajectories: expected states that change"),
+    "one time": (lambda: SMALL.fit(Y[:1], Y), ValueError, "expected more than rollout = 1 times, found 1"),
+    "one state": (lambda: SMALL.fit(Y[0, 0]), ValueError, r"expected shape \(time, ..., site\)"),
+    "integers": (lambda: SMALL.fit(Y.astype(int)), TypeError, "trajectories: expected float32 or float64"),
+    "mixed": (lambda: SMALL.fit([Y, Y.astype("f4")]), TypeError, "expected one precision"),
+    "sites": (lambda: SMALL.fit([Y, Y[..., :8]]), ValueError, "expected as many sites in all, found 12 and 8"),
+    "none": (lambda: SMALL.fit([]), ValueError, "found an empty list"),
+    "validation": (lambda: SMALL.fit(Y, 1.5), ValueError, "expected a fraction between 0 and 1, found 1.5"),
+    "no validation": (lambda: SMALL.fit(Y, 0.001), ValueError, "validation: expected more than rollout"),
+    "seeds": (lambda: SMALL.fit(Y, seeds=[1, 1]), ValueError, "seeds: expected numbers that differ"),
+    "rows": (lambda: SMALL.fit(Y, seeds=2, weights=np.zeros((3, NETWORK.size))), ValueError, "one row for each of 2"),
+    "weights": (lambda: SMALL.loss(np.zeros(3), Y), ValueError, "weights: expected shape"),
+    "ring": (
+        lambda: Training(Network([convolution(1, 31)]), 0.05).loss(np.zeros(32), Y),
+        ValueError,
+        "trajectories: expected at least 16 sites for this network, found 12",
+    ),
+    "region": (lambda: replace(SMALL, region=13).loss(0.0, Y), ValueError, "region: expected at most the 12 sites"),
+    "pieces": (lambda: replace(SMALL, ring=False).loss(0.0, Y), ValueError, "expected pieces of more than 16 sites"),
+    "both": (lambda: replace(SMALL, region=4, ring=False), ValueError, "region: expected None with ring=False"),
+    "network": (lambda: Training("deep", 0.05), TypeError, "network: expected l96kit.Network"),
+    "dt": (lambda: Training(NETWORK, 0.0), ValueError, "dt: expected a positive finite number"),
+    "scheme": (lambda: Training(NETWORK, 0.05, scheme="rk5"), ValueError, "scheme: expected one of"),
+    "batch": (lambda: Training(NETWORK, 0.05, batch=0), ValueError, "batch: expected at least 1"),
+    "rate": (lambda: Training(NETWORK, 0.05, learning_rate=-1.0), ValueError, "learning_rate: expected a positive"),
+    "factor": (lambda: Training(NETWORK, 0.05, rate_factor=1.0), ValueError, "rate_factor: expected a number below 1"),
+    "base": (
+        lambda: Training(NETWORK, 0.05, base=Lorenz96(12, np.ones(12))),
+        ValueError,
+        "base: expected one number for each parameter",
+    ),
+    "huge": (lambda: SMALL.gradient(np.full(NETWORK.size, 1e200), Y), OverflowError, "weights: expected rollouts"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_does_not_fit_is_refused(kind):
+    call, error, message = BAD[kind]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_a_training_that_blows_up_says_so():
+    with pytest.raises(ArithmeticError, match="training: expected finite losses, found none for seed 5"):
+        Training(NETWORK, 0.05, learning_rate=1e300, epochs=3).fit(Y, seeds=[5])
