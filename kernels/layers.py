@@ -49,7 +49,8 @@ IN_PLACE = (RELU, LEAKY_RELU, TANH)  # whose slope follows from the result
 
 def layers(team, lanes, first, fill):
     """The functions `forward((row, w, room, size, n))`, `tl((row, w, w_tl, room, room_tl, size, n))` and
-    `ad((row, w, w_ad, room, room_ad, size, n))`, of which one call is one layer.
+    `ad((row, w, w_ad, room, room_ad, size, n))`, of which one call is one layer. An empty `w_tl` stands
+    for zeros, an empty `w_ad` for gradients that nobody asks for.
 
     `first` is the index of the first site behind the halo, which `fill` completes; `size` and `n` are signed here, as
     slices need them.
@@ -171,7 +172,7 @@ def layers(team, lanes, first, fill):
         if row.bias == MORE:
             return
         for o in range(row.outputs):
-            value = w[row.bias + o] if row.bias >= 0 else y.dtype.type(0)
+            value = w[row.bias + o] if row.bias >= 0 and len(w) > 0 else y.dtype.type(0)
             channel = sites_of(y, row.write + o, 0, size, n)
             for k in span(U(0), U(n)):
                 channel[k] = value
@@ -196,15 +197,12 @@ def layers(team, lanes, first, fill):
             halos(room_tl, row.read, row.inputs, size, n)
         begin(row, room_tl, w_tl, size, n)
         add_convolution(row, room_tl, room_tl, w, size, n)
-        add_convolution(row, room, room_tl, w_tl, size, n)
+        if len(w_tl) > 0:
+            add_convolution(row, room, room_tl, w_tl, size, n)
 
     @called
-    def convolution_ad(args):
-        """Of the weights, each worker takes its share: all positions of a block of four channels times four."""
-        row, w, w_ad, room, room_ad, size, n = args
-        if row.taps > 1:
-            halos(room_ad, row.write, row.outputs, size, n)
-        add_transposed(row, room_ad, room_ad, w, size, n)
+    def gather_products(row, w_ad, room, room_ad, size, n):
+        """What comes back to the weights; each worker takes its share: all positions of a block of four times four."""
         across = row.inputs * row.taps
         columns = (across + AT_ONCE - 1) // AT_ONCE
         for block in span(U(0), U((row.outputs + AT_ONCE - 1) // AT_ONCE * columns)):
@@ -220,6 +218,15 @@ def layers(team, lanes, first, fill):
                 y_ad = sites_of(room_ad, row.write + int(o), 0, size, n)
                 for k in range(n):
                     w_ad[row.bias + int(o)] += y_ad[k]
+
+    @called
+    def convolution_ad(args):
+        row, w, w_ad, room, room_ad, size, n = args
+        if row.taps > 1:
+            halos(room_ad, row.write, row.outputs, size, n)
+        add_transposed(row, room_ad, room_ad, w, size, n)
+        if len(w_ad) > 0:
+            gather_products(row, w_ad, room, room_ad, size, n)
 
     # product
 
@@ -246,7 +253,8 @@ def layers(team, lanes, first, fill):
         begin(row, room_tl, w_tl, size, n)
         add_product(row, w, room_tl, room, room_tl, size, n)
         add_product(row, w, room, room_tl, room_tl, size, n)
-        add_product(row, w_tl, room, room, room_tl, size, n)
+        if len(w_tl) > 0:
+            add_product(row, w_tl, room, room, room_tl, size, n)
 
     @called
     def product_ad(args):
@@ -262,7 +270,7 @@ def layers(team, lanes, first, fill):
                     for k in span(U(0), U(n)):
                         left_ad[k] += w[at] * right[k] * y_ad[k]
                         right_ad[k] += w[at] * left[k] * y_ad[k]
-                    if rank() == 0:
+                    if rank() == 0 and len(w_ad) > 0:
                         for k in range(n):
                             w_ad[at] += left[k] * right[k] * y_ad[k]
 

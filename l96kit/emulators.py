@@ -61,6 +61,12 @@ class Emulator(Model):
         return {**({} if self.base is None else self.base.parameters), "weights": self.weights}
 
     @property
+    def sight(self) -> tuple:
+        if self.base is None:
+            return self.network.sight
+        return tuple(map(max, self.network.sight, self.base.sight))
+
+    @property
     def kernel(self):
         return _kernel(None if self.base is None else self.base.kernel, _rounded(self.network.reach))
 

@@ -71,11 +71,15 @@ class Model:
         return x_ad.reshape(x.shape), self.parameter_gradients(p_ad, x.shape)
 
     def jacobian(self, x):
-        """The matrix d(dx_i/dt)/dx_j of one state x (site,): (site, site), per time unit."""
+        """The matrices d(dx_i/dt)/dx_j at x (..., site): (..., site, site), per time unit."""
         x = self._state(x)
-        if x.ndim != 1:
-            raise ValueError(f"x: expected one state ({self.sites},), found {x.shape}; call once for each member")
-        return self.tendency_tl(x, np.eye(self.sites, dtype=x.dtype)).T
+        directions = np.eye(self.sites, dtype=x.dtype).reshape(self.sites, *(1,) * (x.ndim - 1), self.sites)
+        return np.moveaxis(self.tendency_tl(x, directions), 0, -1)
+
+    @property
+    def sight(self) -> tuple:
+        """How many sites to the left and to the right dx/dt depends on."""
+        return (self.kernel.REACH,) * 2
 
     # --- parameters, for the propagators also ----------------------------------------------------------------------
 
@@ -85,17 +89,19 @@ class Model:
     def _site_parameters(self):
         return {name: value for name, value in self.parameters.items() if self.network is None or name != "weights"}
 
+    @property
+    def _weights(self):
+        return None if self.network is None else self.parameters["weights"]
+
     def kernel_parameters(self, shape, dtype):
         """All parameters for an ensemble of the given shape, as `kernels.dynamics` has them."""
         own = self._site_parameters
-        return self._with_weights(
-            _arrays.parameter_fields(own.values(), own, shape, dtype), self.parameters.get("weights"), dtype
-        )
+        return self._with_weights(_arrays.parameter_fields(own.values(), own, shape, dtype), self._weights, dtype)
 
     def _with_weights(self, fields, weights, dtype):
-        if self.network is None:
-            return fields, np.zeros((0, len(Row._fields)), np.int64), np.zeros(0, dtype)
-        return fields, self.network.program, _arrays.plain(np.broadcast_to(weights, self.network.size), dtype)
+        """`weights` None stands for no network, or for no change of its weights."""
+        program = np.zeros((0, len(Row._fields)), np.int64) if self.network is None else self.network.program
+        return fields, program, np.zeros(0, dtype) if weights is None else _arrays.plain(weights, dtype)
 
     def parameter_pair(self, parameters_tl, shape, dtype):
         """The parameters and their changes, both in the same form."""
@@ -108,9 +114,11 @@ class Model:
         fields, fields_tl = (
             _arrays.parameter_fields(values, own, shape, dtype, uniform) for values in (own.values(), own_tl)
         )
-        weights_tl = None if self.network is None else self.network.checked_weights(changes["weights"])
+        weights_tl = None
+        if self.network is not None and "weights" in (parameters_tl or ()):
+            weights_tl = self.network.checked_weights(changes["weights"])
         return (
-            self._with_weights(fields, self.parameters.get("weights"), dtype),
+            self._with_weights(fields, self._weights, dtype),
             self._with_weights(fields_tl, weights_tl, dtype),
         )
 

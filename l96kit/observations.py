@@ -95,15 +95,33 @@ class SiteObservations:
         return 0.5 * (departures**2).sum(axis=(0, -1)), y_ad
 
 
-def observe(truth, number, sigma, rng) -> SiteObservations:
+def observe(truth, number, sigma, rng, rotating=False) -> SiteObservations:
     """Draw `number` different sites at random for each time and window of a truth (time, ..., site), and add noise.
 
-    Source: the setting of Fertig, Harlim & Hunt (2007), with the sites drawn anew each time.
+    rotating : draw from the sites that were not seen yet, until all were seen, and so on; `number` then divides them
+
+    Source: the setting of Fertig, Harlim & Hunt (2007), with the sites drawn anew each time; rotating as in
+    Nonnenmacher & Greenberg (2021), here for each window by itself.
     """
-    sites = np.argsort(rng.random(truth.shape), axis=-1, kind="stable")[..., : _arrays.count(number, "number")]
+    _arrays.count(number, "number")
+    if rotating:
+        sites = _rotating_sites(truth.shape, number, rng)
+    else:
+        sites = np.argsort(rng.random(truth.shape), axis=-1, kind="stable")[..., :number]
     sites = np.sort(sites, axis=-1)
     values = np.take_along_axis(truth, sites, axis=-1)
     return SiteObservations(sites, values + sigma * rng.standard_normal(values.shape).astype(truth.dtype), sigma)
+
+
+def _rotating_sites(shape, number, rng):
+    """(time, ..., number) of a truth (time, ..., site)."""
+    times, *windows, length = shape
+    if length % number:
+        raise ValueError(f"number: expected a divisor of {length} sites with rotating=True, found {number}; choose one")
+    turn = length // number
+    orders = np.argsort(rng.random((-(-times // turn), *windows, length)), axis=-1)
+    steps = np.moveaxis(orders.reshape(len(orders), *windows, turn, number), -2, 1)
+    return steps.reshape(-1, *windows, number)[:times]
 
 
 def interpolate(observations: SiteObservations, sites) -> np.ndarray:

@@ -129,8 +129,7 @@ class Training:
     def halo(self) -> tuple:
         """How many sites to the left and to the right of a site the end of a rollout depends on."""
         steps = len(SCHEMES[self.scheme].b) * self.every * self.rollout
-        reach = 0 if self.base is None else self.base.kernel.REACH
-        return tuple(steps * max(sites, reach) for sites in self.network.sight)
+        return tuple(steps * sites for sites in self._model.sight)
 
     def gradient(self, weights, trajectories):
         """The loss J of all samples in the trajectories and its gradient (weight,), for a minimiser such as SciPy's.

@@ -54,7 +54,17 @@ def spun_up(propagator: Propagator, truths, time, rng):
 
 
 def cycled_fourdvar(
-    method: FourDVar, start, window, cycles, number=10, sigma=1.0, leads=(0, 20, 40), rng=None, progress=False
+    method: FourDVar,
+    start,
+    window,
+    cycles,
+    number=10,
+    sigma=1.0,
+    leads=(0, 20, 40),
+    rng=None,
+    progress=False,
+    simulator: Propagator | None = None,
+    rotating=False,
 ) -> Twin:
     """Strong-constraint 4D-Var in successive windows, with some sites observed at each step, the first one included.
 
@@ -65,6 +75,8 @@ def cycled_fourdvar(
     window, cycles : time steps in a window, and how many windows follow one another
     number, sigma : sites observed at each step, drawn anew each time, and the standard deviation of the error
     leads : time steps after the end of a window at which the forecast from its analysis is scored, ascending
+    simulator : what the truth comes from, at the same dt; None takes the method's own model, which is then perfect
+    rotating : whether sites are observed in turn (see `observations.observe`)
 
     The first window begins from the first observations, interpolated round the ring; with a background term that is
     also its background.
@@ -75,13 +87,19 @@ def cycled_fourdvar(
     window, cycles = _arrays.count(window, "window", 2), _arrays.count(cycles, "cycles")
     leads = np.asarray(leads)
     propagator, sites = method.propagator, method.propagator.model.sites
+    simulator = propagator if simulator is None else simulator
+    if (simulator.dt, simulator.model.sites) != (propagator.dt, sites):
+        raise ValueError(
+            f"simulator: expected dt = {propagator.dt} and {sites} sites like the method's, found {simulator.dt} and "
+            f"{simulator.model.sites}; give both the same"
+        )
     start = _arrays.state(start, sites, "start")
     states, observed, evaluations, scores = [], [], [], []
     guess = None
     with progress_bar(cycles, "windows", progress, f"window of {window} steps") as bar:
         for _ in range(cycles):
-            truth = propagator.trajectory(start, window + int(leads[-1]))
-            observations = observe(truth[:window], number, sigma, rng)
+            truth = simulator.trajectory(start, window + int(leads[-1]))
+            observations = observe(truth[:window], number, sigma, rng, rotating)
             if guess is None:
                 guess = interpolate(observations, sites)
             analysis = method.assimilate(observations, guess, None if method.background_cov is None else guess)

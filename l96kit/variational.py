@@ -111,7 +111,7 @@ class FourDVar:
     def _misfit(self, x, observations):
         """The observation term of the cost (...) and its gradient (..., site)."""
         steps = (len(observations) - 1) * self.every
-        return self.propagator.gradient(x, lambda y, t: observations.misfit(y), steps, self.every)[:2]
+        return self.propagator.gradient(x, lambda y, t: observations.misfit(y), steps, self.every, parameters=False)[:2]
 
     def _one_window(self, observations, first_guess, background):
         from scipy.optimize import minimize

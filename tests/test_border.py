@@ -112,7 +112,7 @@ def test_precisions_are_not_mixed(entry):
         call(np.ones((11, K), "float32"))
 
 
-@pytest.mark.parametrize("call", [MODEL.jacobian, PROPAGATOR.jacobian, PROPAGATOR.linear_operator])
+@pytest.mark.parametrize("call", [PROPAGATOR.linear_operator])
 def test_a_matrix_is_of_one_state(call):
     with pytest.raises(ValueError, match=r"x: expected one state \(9,\), found \(11, 9\); call once for each member"):
         call(X)

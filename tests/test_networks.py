@@ -153,3 +153,29 @@ def test_a_parameter_may_be_called_weights():
         )
         < 1e-14
     )
+
+
+@pytest.mark.parametrize(("sites", "scheme"), [(9, "rk4"), (40, "rk4"), (41, "rk4"), (52, "heun"), (53, "euler")])
+def test_jacobians_of_ensembles_are_those_of_single_tangents(sites, scheme):
+    """Of rings on which no two, two or more perturbations share a tangent."""
+    network = nn.sq_net()
+    run = Propagator(Emulator(network, 0.1 * RNG.standard_normal(network.size), sites), 0.05, scheme)
+    x = RNG.standard_normal((2, 3, sites))
+    found = run.jacobian(x)
+    assert found.shape == (2, 3, sites, sites)
+    for member in np.ndindex(2, 3):
+        np.testing.assert_allclose(found[member], run.trajectory_tl(x[member], np.eye(sites), 1)[1].T, atol=1e-14)
+    tendency = run.model.jacobian(x)
+    np.testing.assert_allclose(tendency[1, 2], run.model.tendency_tl(x[1, 2], np.eye(sites)).T, atol=1e-14)
+
+
+def test_a_gradient_without_that_of_the_weights():
+    run, x = Propagator(Emulator(*KNOWN["sqNet"]), 0.05), 8 + RNG.standard_normal((3, 40))
+
+    def cost(y, t):
+        return 0.5 * (y**2).sum(), y
+
+    J, x_ad, parameters_ad = run.gradient(x, cost, 4, parameters=False)
+    expected = run.gradient(x, cost, 4)
+    assert (J, parameters_ad) == (expected[0], {})
+    np.testing.assert_array_equal(x_ad, expected[1])
