@@ -23,6 +23,7 @@ validate: .venv/installed-test
 
 bench: .venv/installed-peers
 	$(PY) -m l96kit.validation.speed --peers jax
+	$(PY) -m l96kit.validation.speed --emulators --peers torch jax
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

@@ -31,7 +31,7 @@ def _rank():
     return cuda.threadIdx.x
 
 
-team = Team(_share, _wait, _rank)
+team = Team(_share, _wait, _rank, 1)
 
 
 def kernel(body, layout, dtype, shared):

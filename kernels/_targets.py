@@ -1,8 +1,8 @@
 """All that is known here of Numba: one source for CPU and CUDA, the compile cache, and the launch.
 
 A *team* works on a tile: on the CPU one thread, on CUDA a block. `team.span(a, b)` gives each of its workers its share
-of the indices a..b-1, `team.sync()` lets them wait for one another, and `team.rank()` tells which of them one is;
-nothing else differs between the targets.
+of the indices a..b-1, `team.sync()` lets them wait for one another, `team.rank()` tells which of them one is, and
+`team.vector` how many numbers one of them handles at once; nothing else differs between the targets.
 """
 
 import hashlib
@@ -69,6 +69,12 @@ class _TileCompiler(_Compiler):
     vectors = 4
 
 
+class _ReductionCompiler(_Compiler):
+    """For many sums at once, which fill the registers."""
+
+    vectors = 1
+
+
 # No kernel allocates, so none counts references; to remove the counting took LLVM longer than all else.
 _OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy", "_nrt": False}
 
@@ -96,6 +102,7 @@ class _CalledCompiler(_Compiler):
 
 _INTERNAL = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_OPTIONS}
 part = njit(forceinline=True, pipeline_class=_TileCompiler, **_INTERNAL)
+reduction = njit(forceinline=True, pipeline_class=_ReductionCompiler, **_INTERNAL)
 called = njit(forceinline=False, pipeline_class=_CalledCompiler, **_INTERNAL)  # or it would inherit the caller's
 
 
@@ -128,9 +135,10 @@ class Team(NamedTuple):
     span: Callable
     sync: Callable
     rank: Callable
+    vector: int
 
 
-cpu_team = Team(_all, _nothing, _first)
+cpu_team = Team(_all, _nothing, _first, 16)
 
 
 # --- the CPU --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from l96kit.kernels import _targets, training, trajectory
-from l96kit.kernels.layers import SPARE
+from l96kit.kernels.layers import SPARE, tile_size
 from l96kit.kernels.networks import channels_of, multiplications
 from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.kernels.tile import cutting
@@ -133,7 +133,8 @@ def _launch(op, model, scheme, data, outputs, shape, effort, device, threads):
     tiles, lanes, sites, dtype = shape
     effort *= 1 + multiplications(data[1][1])
     uniform = _are_uniform(data[1])
-    size = (sites + 2 * model.REACH) * lanes
+    team = _targets.cpu_team if device == "cpu" else _cuda().team
+    size = tile_size(team, lanes, sites, model.REACH)
     beyond = _arrays_beyond(op, data[1][1], len(SCHEMES[scheme].b))
     if device == "cpu":
         kernel, layout = _cpu_kernel(op, model, scheme, lanes, uniform, dtype)

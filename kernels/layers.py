@@ -9,7 +9,7 @@ every network. Adjoints add to what is there.
 import math
 from typing import NamedTuple
 
-from l96kit.kernels._targets import called, inline, part
+from l96kit.kernels._targets import called, inline, part, reduction
 from l96kit.kernels.tile import U, chain
 
 AT_ONCE = 4  # channels in and out in one pass over the positions: then arithmetic hides loads and stores
@@ -47,6 +47,17 @@ CONVOLUTION, PRODUCT, SUM, RELU, LEAKY_RELU, TANH, SQUARE = range(7)
 IN_PLACE = (RELU, LEAKY_RELU, TANH)  # whose slope follows from the result
 
 
+def vector_of(team, lanes):
+    """How many numbers one loop handles at once where that counts: for one member, whose ring is short."""
+    return team.vector if lanes == 1 else 1
+
+
+def tile_size(team, lanes, sites, reach):
+    """How long the tile arrays of a network must be."""
+    n, vector = sites * lanes, vector_of(team, lanes)
+    return reach * lanes + max(-(-n // vector) * vector, n + reach * lanes)
+
+
 def layers(team, lanes, first, fill):
     """The functions `forward((row, w, room, size, n))`, `tl((row, w, w_tl, room, room_tl, size, n))` and
     `ad((row, w, w_ad, room, room_ad, size, n))`, of which one call is one layer. An empty `w_tl` stands
@@ -56,19 +67,35 @@ def layers(team, lanes, first, fill):
     slices need them.
     """
     span, sync, rank = team.span, team.sync, team.rank
+    vector = vector_of(team, lanes)
+
+    @inline
+    def whole(n):
+        """Rounded up to whole vectors: what lies behind the sites is room of the same channel."""
+        return (n + vector - 1) // vector * vector
+
+    @inline
+    def places(n):
+        return span(U(0), U(whole(n)))
 
     @inline
     def sites_of(room, channel, shift, size, n):
         """The sites of a channel, moved by so many places."""
         start = channel * size + first + shift
-        return room[start : start + n]
+        return room[start : start + whole(n)]
 
     # convolution, four channels times four at once; a tap of a channel counts as an input
 
     @part
-    def input_start(m, read, inputs, taps, shift, step, size):
+    def channel_and_tap(m, inputs, taps):
+        """Of input m, the last one for those beyond; a division takes as long as ten vectors of products."""
         m = min(m, inputs * taps - 1)
-        return (read + m // taps) * size + first + shift + m % taps * step
+        return (m, 0) if taps == 1 else (m // taps, m % taps)
+
+    @part
+    def input_start(m, read, inputs, taps, shift, step, size):
+        channel, tap = channel_and_tap(m, inputs, taps)
+        return (read + channel) * size + first + shift + tap * step
 
     @part
     def output_start(o, write, outputs, spare, size):
@@ -77,16 +104,16 @@ def layers(team, lanes, first, fill):
 
     @inline
     def four_rows(room, a, b, c, d, n):
-        return room[a : a + n], room[b : b + n], room[c : c + n], room[d : d + n]
+        length = whole(n)
+        return room[a : a + length], room[b : b + length], room[c : c + length], room[d : d + length]
 
     @part
     def places_of(m, inputs, taps, per_input, per_tap, like):
         """Where the weight of an input lies, and 0 for an input beyond the last, else 1."""
-        inside = like.dtype.type(m < inputs * taps)
-        m = min(m, inputs * taps - 1)
-        return m // taps * per_input + m % taps * per_tap, inside
+        channel, tap = channel_and_tap(m, inputs, taps)
+        return channel * per_input + tap * per_tap, like.dtype.type(m < inputs * taps)
 
-    @called
+    @part
     def add_products(y, x, w, outputs, inputs, n):
         """y_o += sum_m w_om x_m at every position, for four of each; `outputs` and `inputs` tell where w_om lies."""
         y0, y1, y2, y3 = y
@@ -97,14 +124,14 @@ def layers(team, lanes, first, fill):
         w10, w11, w12, w13 = f0 * w[o1 + m0], f1 * w[o1 + m1], f2 * w[o1 + m2], f3 * w[o1 + m3]
         w20, w21, w22, w23 = f0 * w[o2 + m0], f1 * w[o2 + m1], f2 * w[o2 + m2], f3 * w[o2 + m3]
         w30, w31, w32, w33 = f0 * w[o3 + m0], f1 * w[o3 + m1], f2 * w[o3 + m2], f3 * w[o3 + m3]
-        for k in span(U(0), U(n)):
+        for k in places(n):
             a, b, c, d = x0[k], x1[k], x2[k], x3[k]
             y0[k] += w00 * a + w01 * b + w02 * c + w03 * d
             y1[k] += w10 * a + w11 * b + w12 * c + w13 * d
             y2[k] += w20 * a + w21 * b + w22 * c + w23 * d
             y3[k] += w30 * a + w31 * b + w32 * c + w33 * d
 
-    @called
+    @reduction
     def sums_of_products(y, x, n):
         """sum_k y_o[k] x_m[k], as a tuple with o before m; one worker goes over all positions."""
         y0, y1, y2, y3 = y
@@ -174,7 +201,7 @@ def layers(team, lanes, first, fill):
         for o in range(row.outputs):
             value = w[row.bias + o] if row.bias >= 0 and len(w) > 0 else y.dtype.type(0)
             channel = sites_of(y, row.write + o, 0, size, n)
-            for k in span(U(0), U(n)):
+            for k in places(n):
                 channel[k] = value
 
     @called
@@ -215,9 +242,10 @@ def layers(team, lanes, first, fill):
                     w_ad[row.at + (o + p) * row.stride + m + q] += sums[p * AT_ONCE + q]
         if row.bias >= 0:
             for o in span(U(0), U(row.outputs)):
-                y_ad = sites_of(room_ad, row.write + int(o), 0, size, n)
+                y_ad, total = sites_of(room_ad, row.write + int(o), 0, size, n), w_ad.dtype.type(0)
                 for k in range(n):
-                    w_ad[row.bias + int(o)] += y_ad[k]
+                    total += y_ad[k]
+                w_ad[row.bias + int(o)] += total
 
     @called
     def convolution_ad(args):
@@ -238,7 +266,7 @@ def layers(team, lanes, first, fill):
                     weight = w[row.at + (o * row.inputs + i) * row.others + j]
                     left, right = sites_of(x, row.read + i, 0, size, n), sites_of(other, row.other + j, 0, size, n)
                     result = sites_of(y, row.write + o, 0, size, n)
-                    for k in span(U(0), U(n)):
+                    for k in places(n):
                         result[k] += weight * left[k] * right[k]
 
     @called
@@ -267,44 +295,59 @@ def layers(team, lanes, first, fill):
                     at = row.at + (o * row.inputs + i) * row.others + j
                     right = sites_of(room, row.other + j, 0, size, n)
                     right_ad = sites_of(room_ad, row.other + j, 0, size, n)
-                    for k in span(U(0), U(n)):
+                    for k in places(n):
                         left_ad[k] += w[at] * right[k] * y_ad[k]
                         right_ad[k] += w[at] * left[k] * y_ad[k]
                     if rank() == 0 and len(w_ad) > 0:
+                        total = w_ad.dtype.type(0)
                         for k in range(n):
-                            w_ad[at] += left[k] * right[k] * y_ad[k]
+                            total += left[k] * right[k] * y_ad[k]
+                        w_ad[at] += total
 
     # pointwise
 
+    @inline
+    def both_of(row, room, c, size, n):
+        return sites_of(room, row.read + c, 0, size, n), sites_of(room, row.write + c, 0, size, n)
+
     def pointwise(operation, derivative):
-        """From `operation(x, like)` and, of input and output, `derivative(x, y, like)`."""
+        """From `operation(x, like)` and, of input and output, `derivative(x, y, like)`.
+
+        All act on the output alone, since in a loop that may or may not be in place nothing would be vectorised.
+        """
 
         @called
         def forward(args):
             row, w, room, size, n = args
             for c in range(row.inputs):
-                x, y = sites_of(room, row.read + c, 0, size, n), sites_of(room, row.write + c, 0, size, n)
-                for k in span(U(0), U(n)):
-                    y[k] = operation(x[k], x)
+                x, y = both_of(row, room, c, size, n)
+                if row.read != row.write:
+                    for k in places(n):
+                        y[k] = x[k]
+                for k in places(n):
+                    y[k] = operation(y[k], y)
 
         @called
         def tl(args):
             row, w, w_tl, room, room_tl, size, n = args
             for c in range(row.inputs):
-                x, y = sites_of(room, row.read + c, 0, size, n), sites_of(room, row.write + c, 0, size, n)
-                x_tl, y_tl = sites_of(room_tl, row.read + c, 0, size, n), sites_of(room_tl, row.write + c, 0, size, n)
-                for k in span(U(0), U(n)):
-                    y_tl[k] = derivative(x[k], y[k], x) * x_tl[k]
+                (x, y), (x_tl, y_tl) = both_of(row, room, c, size, n), both_of(row, room_tl, c, size, n)
+                if row.read != row.write:
+                    for k in places(n):
+                        y_tl[k] = x_tl[k]
+                for k in places(n):
+                    y_tl[k] = derivative(x[k], y[k], y) * y_tl[k]
 
         @called
         def ad(args):
             row, w, w_ad, room, room_ad, size, n = args
             for c in range(row.inputs):
-                x, y = sites_of(room, row.read + c, 0, size, n), sites_of(room, row.write + c, 0, size, n)
-                x_ad, y_ad = sites_of(room_ad, row.read + c, 0, size, n), sites_of(room_ad, row.write + c, 0, size, n)
-                before = x.dtype.type(row.read != row.write)  # in place, what came back to the input is this alone
-                for k in span(U(0), U(n)):
-                    x_ad[k] = before * x_ad[k] + derivative(x[k], y[k], x) * y_ad[k]
+                (x, y), (x_ad, y_ad) = both_of(row, room, c, size, n), both_of(row, room_ad, c, size, n)
+                for k in places(n):
+                    y_ad[k] = derivative(x[k], y[k], y) * y_ad[k]
+                if row.read != row.write:
+                    for k in places(n):
+                        x_ad[k] += y_ad[k]
 
         return forward, tl, ad
 
@@ -314,7 +357,7 @@ def layers(team, lanes, first, fill):
     def add_to(x, y, read, write, count, size, n):
         for c in range(count):
             source, target = sites_of(x, read + c, 0, size, n), sites_of(y, write + c, 0, size, n)
-            for k in span(U(0), U(n)):
+            for k in places(n):
                 target[k] += source[k]
 
     @called

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from l96kit import _arrays, checks, plots, predictability, store, twin
+from l96kit import _arrays, checks, demo_emulator, plots, predictability, store, twin
 from l96kit.models import Lorenz96
 from l96kit.propagators import Propagator
 from l96kit.variational import FourDVar
@@ -13,12 +13,13 @@ LEAD = 40  # steps after the end of a window at which the forecast is scored
 SPIN_UP_CYCLES = 3
 
 
-def run(out, seed, windows, truths, cycles):
+def run(out, seed, windows, truths, cycles, emulator):
     """Run the demonstration and write its results to the folder `out`."""
     out = store.writable_folder(out)
     windows = sorted({_arrays.count(window, "windows", 2) for window in windows})
     _arrays.count(truths, "truths", 2)
     _arrays.count(cycles, "cycles", SPIN_UP_CYCLES + 1)
+    _arrays.one_of(emulator, tuple(demo_emulator.KINDS), "emulator")
     rng = np.random.default_rng(_arrays.count(seed, "seed", 0))
     started = time.perf_counter()
     model = Lorenz96(K=40, F=8.0)
@@ -42,10 +43,13 @@ def run(out, seed, windows, truths, cycles):
     scores = _scores(results)
     _print_scores(scores, windows, fast.dt, truths, cycles)
 
+    print(f"\nAn emulator: a network trained on {demo_emulator.STEPS:,} steps of {slow.dt}")
+    rollout, of_emulator = demo_emulator.run(out, emulator, seed, rng, slow, fast, truths, cycles, SPIN_UP_CYCLES)
+
     example = _example(fast, rng)
     attributes = {"model": "Lorenz-96", "K": 40, "F": 8.0, "dt": fast.dt, "scheme": "rk4", "seed": seed}
-    _write(out, windows, scores, growth, example, attributes)
-    _draw(out, windows, scores, growth, example, slow, fast)
+    _write(out, windows, scores, growth, example, of_emulator, attributes)
+    _draw(out, windows, scores, growth, example, rollout, slow, fast)
     print(
         f"\n{time.perf_counter() - started:.0f} s. Results: {out / 'demo.h5'} (xarray opens it) and figures beside it:"
     )
@@ -158,7 +162,7 @@ def _example(propagator, rng):
     return {"truth": truth, "observed": observed, "analysis": analysis, "error": analysis - truth}
 
 
-def _write(out, windows, scores, growth, example, attributes):
+def _write(out, windows, scores, growth, example, of_emulator, attributes):
     spectrum = growth["spectrum"]
     variables = {
         "lyapunov_exponent": (("exponent",), spectrum.exponents, {"units": "per time unit"}),
@@ -168,6 +172,7 @@ def _write(out, windows, scores, growth, example, attributes):
     for label, (mean, deviation) in scores.items():
         variables[f"{label}_rmse"] = (("window",), mean)
         variables[f"{label}_rmse_deviation"] = (("window",), deviation)
+    variables.update(of_emulator)
     for label, field in example.items():
         variables[label] = (("time", "site"), field)
     coordinates = {
@@ -178,7 +183,7 @@ def _write(out, windows, scores, growth, example, attributes):
     store.save(out / "demo.h5", variables, attributes, coordinates)
 
 
-def _draw(out, windows, scores, growth, example, slow, fast):
+def _draw(out, windows, scores, growth, example, rollout, slow, fast):
     import matplotlib
 
     matplotlib.use("Agg")
@@ -189,6 +194,7 @@ def _draw(out, windows, scores, growth, example, slow, fast):
         plt.close(figure)
 
     save(plots.hovmollers(example, fast.dt), "hovmoller.png")
+    save(plots.hovmollers(rollout, slow.dt), "emulator.png")
     save(plots.rmse_against_window(windows, scores, fast.dt).figure, "rmse.png")
     gradients = predictability.sensitivity(slow, growth["spectrum"].state, 20, 19)
     save(plots.sensitivity(gradients, slow.dt, 19).figure, "sensitivity.png")

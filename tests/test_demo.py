@@ -27,7 +27,10 @@ def test_the_demonstration(tmp_path, capsys):
         assert float(error) <= 1e-13
         assert (float(first), float(second)) == pytest.approx((1, 2), abs=0.05)
     names = {path.name for path in (tmp_path / "a").iterdir()}
-    assert names == {"demo.h5", "hovmoller.png", "rmse.png", "sensitivity.png", "growth.png", "lyapunov.png"}
+    figures = {f"{name}.png" for name in ("hovmoller", "rmse", "sensitivity", "growth", "lyapunov", "emulator")}
+    assert names == {"demo.h5", "emulator.h5"} | figures
+    jacobian, norm = re.search(r"Jacobian of one step +differs by (\S+) of (\S+)", text).groups()
+    assert float(jacobian) < 1e-3 * float(norm)
 
     assert main(["demo", "--out", str(tmp_path / "b"), "--seed", "3", *SMALL]) == 0
     with h5py.File(tmp_path / "a/demo.h5") as a, h5py.File(tmp_path / "b/demo.h5") as b:
@@ -43,7 +46,7 @@ def start(folder):
 
 def complete(folder):
     """Each file is either whole or still has its temporary name."""
-    for path in folder.glob("*.h5"):
+    for path in folder.glob("demo.h5"):
         with h5py.File(path) as file:
             assert "analysis_rmse" in file and file["truth"].shape == file["error"].shape
     for path in folder.glob("*.png"):
@@ -83,5 +86,5 @@ def test_help_suffices(capsys):
         main(["demo", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for option in ("--seed", "--out", "--windows", "--truths", "--cycles", "default"):
+    for option in ("--seed", "--out", "--windows", "--truths", "--cycles", "--emulator", "default"):
         assert option in text

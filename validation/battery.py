@@ -69,7 +69,8 @@ class _About:
 
     def applies(self, name):
         if name in SLOPES:  # in single precision the second remainder drowns in rounding
-            return self.inputs[0].dtype == np.float64 and not self.operator.kinks
+            flat = name == "slope 1" and isinstance(self.operator, Loss)  # one number may hardly change at first
+            return self.inputs[0].dtype == np.float64 and not self.operator.kinks and not flat
         if name == "ad":  # a matrix of all inputs: where they are too many, the dot test must do
             return sum(np.size(part) for part in self.inputs) <= MOST_INPUTS
         if name == "threads":

@@ -9,7 +9,6 @@ exit status says only whether the measurement ran: whether a bar was met is in t
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
@@ -23,11 +22,12 @@ import numpy as np
 
 import l96kit
 from l96kit import Lorenz96, Propagator
-from l96kit._progress import progress_bar
+from l96kit.validation import _speed_emulators
 from l96kit.validation._contestants import DT, JAX_ENVIRONMENT, PEERS, F, Jax, K, NumPy, Ours, seconds_of
+from l96kit.validation._emulator_contestants import PEERS as EMULATOR_PEERS
 from l96kit.validation._record import RESULTS, provenance
+from l96kit.validation._timing import in_turn, row, summary
 
-ONE_SAMPLE = 0.04  # seconds that a timed sample should last: quicker calls are repeated
 AGREEMENT = 1e-10  # relative difference to a peer, after a run so short that chaos has not grown it
 
 
@@ -56,29 +56,6 @@ def ensemble(members, sites=K):
     x = F + np.random.default_rng(3).standard_normal((members, sites))
     x = Propagator(Lorenz96(sites, F), DT).forecast(x, 200)
     return x if members > 1 else x[0]
-
-
-def in_turn(calls, rounds, label):
-    """Seconds (call, round) of functions that are timed one right after the other, round by round."""
-    repeats = [max(1, math.ceil(ONE_SAMPLE / min(seconds_of(call) for _ in range(2)))) for call in calls]
-    with progress_bar(rounds, "rounds", label=label) as bar:
-        found = []
-        for _ in range(rounds):
-            found.append([seconds_of(call, count) for call, count in zip(calls, repeats)])
-            bar.update()
-    return np.array(found).T
-
-
-def summary(values):
-    first, median, third = np.percentile(values, [25, 50, 75])
-    return {"median": float(median), "quartiles": [float(first), float(third)], "rounds": len(values)}
-
-
-def row(label, ratio, bar, at_least=True, **more):
-    """One figure of the report: a ratio over rounds, and what we mean to reach; `bar` None stands for no aim."""
-    ratio = summary(ratio)
-    met = None if bar is None else ratio["median"] >= bar if at_least else ratio["median"] <= bar
-    return {"label": label, "ratio": ratio, "bar": bar, "at_least": at_least, "met": met, **more}
 
 
 # --- the measurements -----------------------------------------------------------------------------------------------
@@ -227,12 +204,18 @@ def available(names):
     return found
 
 
-def measure(peer_names, quick):
+def measure(peer_names, quick, emulators):
     """All figures as a dict for JSON."""
     rounds = 5 if quick else 25
     names = available(peer_names)
     cores = cores_of_this_process()
     pin(cores[:1])  # before JAX is imported, whose threads then share the one core
+    record = provenance()
+    record["versions"].update({name: version(name) for name in names})
+    if emulators:
+        rows = _speed_emulators.measure([EMULATOR_PEERS[name]() for name in names], rounds)
+        return {"provenance": record, "quick": quick, "about": f"K={K}, RK4, float32, one core", "figures": rows}
+    names = [name for name in names if name in PEERS]
     peers = [NumPy(), *(peer() for name in names for peer in PEERS[name])]
     rows = against_peers(peers, rounds) + scaling(rounds)
     pin(cores)
@@ -241,10 +224,9 @@ def measure(peer_names, quick):
     else:
         print("two threads: only one core is available, left out")
     rows += fresh_processes(["l96kit", *(PEERS[name][0].name for name in names)], 3 if quick else 9)
-    record = provenance()
-    record["versions"].update({name: version(name) for name in names})
     variants = {task: tried for peer in peers if isinstance(peer, Jax) for task, tried in peer.record.items()}
-    return {"provenance": record, "quick": quick, "jax": variants, "figures": rows}
+    about = f"K={K}, RK4, dt={DT}, float64"
+    return {"provenance": record, "quick": quick, "about": about, "jax": variants, "figures": rows}
 
 
 def cores_of_this_process():
@@ -260,7 +242,7 @@ def pin(cores):
 def table(report):
     machine = report["provenance"]["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in report["provenance"]["versions"].items())
-    lines = [f"{machine['cpu']}, {machine['cores']} cores; {versions}", f"K={K}, RK4, dt={DT}, float64", ""]
+    lines = [f"{machine['cpu']}, {machine['cores']} cores; {versions}", report["about"], ""]
     width = max(len(figure["label"]) for figure in report["figures"])
     lines.append(f"{'':{width}}  {'median':>8}  {'quartiles':>15}  {'bar':>7}")
     for figure in report["figures"]:
@@ -271,12 +253,15 @@ def table(report):
         lines.append(f"{figure['label']:{width}}  {median:8.3g}  {spread:>15}  {aim:>7}  {verdict}".rstrip())
     lines.append("")
     for figure in report["figures"]:
+        if "peer_seconds" in figure and "member_steps" not in figure and "seconds" in figure:
+            mine, theirs = (figure[key]["median"] for key in ("seconds", "peer_seconds"))
+            lines.append(f"{figure['label']}: {1e3 * mine:.3g} ms each, peer {1e3 * theirs:.3g}")
         if "member_steps" in figure:
             mine, theirs = (figure["member_steps"] / figure[key]["median"] / 1e6 for key in ("seconds", "peer_seconds"))
             lines.append(f"{figure['label']}: {mine:.3g} million member-steps/s, peer {theirs:.3g}")
         for name, seconds in figure.get("seconds_with_nothing_compiled", {}).items():
             lines.append(f"import and first gradient with nothing compiled, {name}: {seconds:.2g} s")
-    for task, (best, *_) in report["jax"].items():
+    for task, (best, *_) in report.get("jax", {}).items():
         layout = "(site, member)" if best["sites_first"] else "(member, site)"
         how = f"{best['neighbours']}, {layout}, unroll {best['unroll']}{', remat' if best['remat'] else ''}"
         lines.append(f"{task}: {how}, compiled in {best['seconds_to_compile']:.2g} s")
@@ -289,18 +274,24 @@ def parser():
         description=__doc__.split("\n\n", 1)[1],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--peers", nargs="*", default=[], choices=list(PEERS), help="what to compare with, besides NumPy")
+    top.add_argument(
+        "--peers", nargs="*", default=[], choices=list(EMULATOR_PEERS), help="what to compare with, besides NumPy"
+    )
+    top.add_argument("--emulators", action="store_true", help="time networks, against PyTorch and JAX")
     top.add_argument("--quick", action="store_true", help="few rounds: a look, not a measurement")
     top.add_argument("--json", metavar="PATH", help="write everything that was measured to this file")
-    top.add_argument("--store", action="store_true", help=f"write it to {RESULTS.name}/speed.json of the package")
+    top.add_argument(
+        "--store", action="store_true", help=f"write it to {RESULTS.name}/speed.json, or speed_emulators.json"
+    )
     return top
 
 
 def main(arguments=None) -> int:
     options = parser().parse_args(arguments)
-    report = measure(options.peers, options.quick)
+    report = measure(options.peers, options.quick, options.emulators)
     print(table(report))
-    for path in filter(None, (options.json, options.store and RESULTS / "speed.json")):
+    name = "speed_emulators.json" if options.emulators else "speed.json"
+    for path in filter(None, (options.json, options.store and RESULTS / name)):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(report, indent=1) + "\n")
         print(f"written: {path}")

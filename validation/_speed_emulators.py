@@ -1,0 +1,95 @@
+"""The part of `l96kit.validation.speed` that is about emulators: training, rollouts, Jacobians, 4D-Var."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from l96kit.validation._emulator_contestants import OurEmulators, work_for
+from l96kit.validation._timing import in_turn, row, summary
+
+
+class Task(NamedTuple):
+    """What is timed on both sides, and how many times faster than PyTorch we mean to be.
+
+    `small` is the work after which both sides must have the same numbers, to within `agreement`.
+    """
+
+    label: str
+    kind: str
+    network: str
+    work: dict
+    small: dict
+    agreement: float
+    bar: float
+
+
+def _update(name, count, bar):
+    label = f"{name}, training update, batch 32, K = 40, RK4"
+    return Task(label, "update", name, {"members": 320, "count": count}, {"members": 32, "count": 3}, 1e-3, bar)
+
+
+def _analysis(name, bar):
+    label, small = f"{name}, 4D-Var, window of 64 steps, 20 iterations", {"members": 1, "count": 2, "window": 8}
+    return Task(label, "analysis", name, {"members": 1, "count": 20, "window": 64}, small, 1e-2, bar)
+
+
+TASKS = (
+    _update("deepNet", 20, 1.6),
+    Task(
+        "deepNet, forward, 64 members x 20 steps",
+        "forward",
+        "deepNet",
+        {"members": 64, "count": 20},
+        {"members": 3, "count": 2},
+        1e-5,
+        2.8,
+    ),
+    _update("sqNet", 200, 15),
+    _update("bilinNet", 200, 15),
+    Task(
+        "deepNet, Jacobians of a step, 1000 states",
+        "jacobians",
+        "deepNet",
+        {"members": 1000, "count": 1},
+        {"members": 3, "count": 1},
+        1e-5,
+        3,
+    ),
+    _analysis("deepNet", 3),
+    _analysis("sqNet", 20),
+)
+
+
+def measure(peers, rounds):
+    """Rows like those of `speed`."""
+    ours, rows = OurEmulators(), []
+    for task in TASKS:
+        check_agreement(ours, peers, task)
+        work = work_for(task.kind, task.network, **task.work)
+        calls = [contestant.prepare(task.kind, task.network, work) for contestant in (ours, *peers)]
+        calls[0]()
+        seconds = in_turn(calls, rounds if task.kind != "analysis" else max(3, rounds // 4), task.label)
+        for peer, theirs in zip(peers, seconds[1:]):
+            rows.append(
+                row(
+                    f"{task.label}, against {peer.name}",
+                    theirs / seconds[0],
+                    task.bar if peer.name == "PyTorch" else None,
+                    seconds=summary(seconds[0] / task.work["count"]),
+                    peer_seconds=summary(theirs / task.work["count"]),
+                )
+            )
+    return rows
+
+
+def check_agreement(ours, peers, task):
+    work = work_for(task.kind, task.network, **task.small)
+    mine = np.asarray(ours.prepare(task.kind, task.network, work)())
+    for peer in peers:
+        theirs = np.asarray(peer.prepare(task.kind, task.network, work)())
+        error = np.abs(mine - theirs).max() / np.abs(mine).max()
+        if not error <= task.agreement:
+            raise ArithmeticError(
+                f"{peer.name}, {task.label}: expected the same numbers as ours to {task.agreement:g}, found a "
+                f"difference of {error:.2g}; one of the two does not compute what the other does"
+            )
