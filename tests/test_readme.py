@@ -8,7 +8,8 @@ import numpy as np
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_examples(tmp_path):
+def test_the_examples(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     source = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
     names = {}
     exec(compile(source, "README.md", "exec"), names)
@@ -18,3 +19,4 @@ def test_the_examples(tmp_path):
     assert names["check_model"](names["model"]).dot_test < 1e-13
     assert np.abs(names["later"]).max() < 1 and names["gradients"].shape == (21, 40)
     assert names["analysis"].state.shape == (40,)
+    assert names["trained"].loss.shape == (3,) and names["gradient"].shape == (20,)

@@ -147,21 +147,22 @@ def figure_2(options):
         )
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
-    for (label, curve), colour, style in zip(curves.items(), plots.COLOURS * 3, plots.STYLES * 3):
+    figure, axes = plt.subplots(1, 3, figsize=(13, 5), layout="constrained")
+    for (label, curve), colour, style in zip(curves.items(), plots.COLOURS * 3, plots.STYLES * 5):
         axes[0].plot(
             np.arange(curve.shape[1]) * DT,
-            np.maximum(curve.T, 1e-9),
+            np.maximum(curve.T, 1e-17),
             color=colour,
             linestyle=style,
             label=[label, *[None] * (len(curve) - 1)],
         )
     axes[0].set(xlabel="time (time units)", ylabel="RMSE (dimensionless)", yscale="log", title="rollouts")
-    axes[0].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    sizes = sorted({steps for _, steps, _ in options.networks})
     for ax, what, title in ((axes[1], "step_rmse", "one step"), (axes[2], "jacobian_error", "Jacobian of one step")):
         for (name, steps, dtype), colour in zip(options.networks, plots.COLOURS * 3):
             values = variables[f"{name}_{steps}_{np.dtype(dtype).name}_{what}"][1]
-            ax.plot(np.full(len(values), steps), values, "o", color=colour, label=f"{name}, {np.dtype(dtype).name}")
+            ax.plot(np.full(len(values), steps), values, "o", color=colour)
         ax.set(
             xlabel="N (steps)",
             ylabel="RMSE" if what == "step_rmse" else "Frobenius norm",
@@ -169,7 +170,8 @@ def figure_2(options):
             yscale="log",
             title=title,
         )
-    axes[1].legend(fontsize=7)
+        ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        ax.set_xticks([], minor=True)
     headings = (
         "network",
         "one-step RMSE of each seed",
@@ -217,7 +219,7 @@ def figure_s3(options):
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots(layout="constrained")
-    for (label, quarters), colour, style in zip(counts.items(), plots.COLOURS * 2, plots.STYLES * 2):
+    for (label, quarters), colour, style in zip(counts.items(), plots.COLOURS * 3, plots.STYLES * 5):
         density = quarters.sum(axis=0) / quarters.sum() / np.diff(edges)
         ax.stairs(np.where(density > 0, density, np.nan), edges, label=label, color=colour, linestyle=style)
     ax.set(xlabel="x (dimensionless)", ylabel="density", yscale="log", title=f"{steps:,} free steps of 0.05")
@@ -283,12 +285,12 @@ def figure_3(options):
     truths, length = (2, 2.0) if options.quick else (5, options.length)
     weights, _ = trained("deepNet", 1200, options.seeds)
     truth = simulator(FINE)
-    models = {"simulator": truth, "deepNet": emulator("deepNet", weights[0].astype(float), FINE)}
+    models = {"simulator": truth, "deepNet": emulator("deepNet", weights[0], FINE)}
     leads = np.arange(0, 81, 4)
     analysis, forecast = ({name: [] for name in models} for _ in range(2))
     rows = []
     for window in options.windows:
-        start = twin.spun_up(truth, truths, 50, np.random.default_rng([3, window]))
+        start = twin.spun_up(truth, truths, 50, np.random.default_rng([3, window])).astype(np.float32)
         first = int(np.ceil(2.0 / (window * FINE)))
         cycles = first + max(1, round(length / (window * FINE)))
         cells = []
