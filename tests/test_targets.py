@@ -140,6 +140,7 @@ SIMULATED = (
     "lorenz96.trajectory, euler, F number",
     "lorenz96.trajectory, rk4, F per site",
     "burgers.trajectory, rk4, c a row, nu a column",
+    "mixed network.tendency",
 )
 
 DEVICE_ARRAYS = """
@@ -174,6 +175,31 @@ with simulator.as_on_a_gpu():
 """
 
 
+TRAINING = """
+from dataclasses import replace
+import numpy as np
+from l96kit import Network, Training
+from l96kit.networks import convolution, tanh
+from l96kit.validation import simulator
+
+y = np.random.default_rng(0).standard_normal((9, 2, 6))
+network = Network([convolution(2, 3), tanh(), convolution(1)])
+on_host = Training(network, 0.05, rollout=2, batch=5, epochs=2, scheme="heun")
+expected = on_host.fit(y, y, seeds=2)
+with simulator.as_on_a_gpu():
+    found = replace(on_host, device="cuda").fit(y, y, seeds=2)
+np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-9)
+np.testing.assert_allclose(found.training_losses, expected.training_losses, rtol=1e-9)
+"""
+
+
+@pytest.mark.parametrize("program", [DEVICE_ARRAYS, TRAINING])
+def test_programs_run_in_the_simulator(program):
+    environment = {**os.environ, **simulator.ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_simulator_agrees_with_the_reference():
     chosen = [index for index, operator in enumerate(OPERATORS) if operator.name in SIMULATED]
     tasks = [(index, "simulator", dtype) for index in chosen for dtype in gradients.DTYPES]
@@ -181,12 +207,6 @@ def test_the_simulator_agrees_with_the_reference():
     found = run_all(gradients.check, tasks, "simulator", environment=simulator.ENVIRONMENT)
     for (index, _, dtype), numbers in zip(tasks, found):
         assert not failures(numbers, dtype), (OPERATORS[index].name, numbers)
-
-
-def test_device_arrays_stay_on_the_device():
-    environment = {**os.environ, **simulator.ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", DEVICE_ARRAYS], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
