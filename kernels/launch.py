@@ -82,7 +82,7 @@ def zero_gradients(p, members, sites, dtype, device="cpu", weights=True):
     shape = (members, sites)
     if _are_uniform(p):
         shape = (tiles, workers(device))
-    return np.zeros((len(fields), *shape), dtype), np.zeros((tiles, len(own) if weights else 0), dtype)
+    return np.zeros((len(fields), *shape), dtype), np.zeros((tiles, len(own) * weights), dtype)
 
 
 def _are_uniform(p):

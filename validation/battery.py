@@ -69,14 +69,14 @@ class _About:
 
     def applies(self, name):
         if name in SLOPES:  # in single precision the second remainder drowns in rounding
-            flat = name == "slope 1" and isinstance(self.operator, Loss)  # one number may hardly change at first
-            return self.inputs[0].dtype == np.float64 and not self.operator.kinks and not flat
+            one_number = isinstance(self.operator, Loss)  # which may hardly change in first or in second order
+            return self.inputs[0].dtype == np.float64 and not self.operator.kinks and not one_number
         if name == "ad":  # a matrix of all inputs: where they are too many, the dot test must do
             return sum(np.size(part) for part in self.inputs) <= MOST_INPUTS
         if name == "threads":
             return self.device == "cpu"
-        if name in ("rows", "broadcast"):
-            return not isinstance(self.operator, Loss)  # which is one number
+        if name in ("rows", "broadcast", "overwriting"):
+            return not isinstance(self.operator, Loss)  # one number, which is added up with its gradient
         return name not in ("checkpoints", "no steps") or isinstance(self.operator, Trajectory)
 
     def random(self, like):

@@ -191,7 +191,10 @@ class Trajectory(Step):
 
 @dataclass(frozen=True)
 class Loss(Operator):
-    """The loss of rollouts on random trajectories as a function of weights. The ensemble lends it its shape alone."""
+    """The loss of rollouts on random trajectories as a function of weights. The ensemble lends it its shape alone.
+
+    It comes twice: from rollouts alone, and as the kernel has it that computes the gradient.
+    """
 
     rollout: int = 2
     every: int = 2
@@ -217,22 +220,22 @@ class Loss(Operator):
         found = runge_kutta.trajectory(
             lambda state: self.tendency(state, weights), y[0], DT, steps, self.scheme, self.every
         )
-        return np.mean((found[1:] - y[1:]) ** 2, keepdims=True)
+        return np.repeat(np.mean((found[1:] - y[1:]) ** 2), 2)
 
     def forward(self, inputs, device="cpu", threads=None):
-        loss = self.training(inputs, device, threads).loss(inputs[1], self.data(inputs[0]))
-        return np.full((1, 1, 1), loss, inputs[0].dtype)
+        training, y = self.training(inputs, device, threads), self.data(inputs[0])
+        return np.array([training.loss(inputs[1], y), training.gradient(inputs[1], y)[0]], y.dtype)
 
     def tl(self, inputs, inputs_tl, device="cpu", threads=None):
         y, run = self.data(inputs[0]), Propagator(self.model_of(inputs), DT, self.scheme, device, threads)
         steps, changes = self.rollout * self.every, {"weights": inputs_tl[1]}
         found = run.trajectory(y[0], steps, self.every)
         found_tl = run.trajectory_tl(y[0], np.zeros_like(y[0]), steps, self.every, changes)
-        return np.mean(2 * (found[1:] - y[1:]) * found_tl[1:], keepdims=True)
+        return np.repeat(np.mean(2 * (found[1:] - y[1:]) * found_tl[1:]), 2)
 
     def ad(self, inputs, y_ad, device="cpu", threads=None):
         _, gradient = self.training(inputs, device, threads).gradient(inputs[1], self.data(inputs[0]))
-        return np.zeros_like(inputs[0]), y_ad.item() * gradient
+        return np.zeros_like(inputs[0]), y_ad.sum() * gradient
 
 
 # --- samplers -------------------------------------------------------------------------------------------------------
