@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from l96kit.kernels._targets import inline, site_function
-from l96kit.kernels.layers import SPARE
+from l96kit.kernels.layers import SPARE, vector_of
 from l96kit.kernels.networks import network
 from l96kit.kernels.parameters import gathering, loading, windows
 from l96kit.kernels.tile import scaled_window, window
@@ -138,6 +138,7 @@ def _of_sites(model, team, lanes, uniform, fill, load, store):
 def _of_network(reach, stages, team, lanes):
     """The one tile array holds dx/dt, its tangent, or what comes back to the state."""
     forward, tl, ad = network(team, lanes, reach)
+    aside = -reach * lanes % vector_of(team, lanes)  # then the sites begin where a vector does
 
     @inline
     def room_of(program, rest, size, index):
@@ -148,7 +149,7 @@ def _of_network(reach, stages, team, lanes):
     @inline
     def bind(args):
         p, tiles, rest, first, n = args
-        return p[1], p[2], rest, tiles[0]
+        return p[1], p[2], rest[aside:], tiles[0]
 
     @inline
     def bind_tl(args):

@@ -104,7 +104,7 @@ ROOMS = {"tendency": 1, "trajectory": 1, "tendency_tl": 2, "trajectory_tl": 2}  
 def _arrays_beyond(op, program, stages):
     """How many tile arrays a network's channels take, beyond those of the layout; by default one room for each stage
     and one for the adjoint."""
-    return ROOMS.get(op, 1 + stages) * (channels_of(program) + SPARE) if len(program) else 0
+    return ROOMS.get(op, 1 + stages) * (channels_of(program) + SPARE) + 1 if len(program) else 0
 
 
 def launch(op, model, scheme, data, outputs, steps, device="cpu", threads=None):

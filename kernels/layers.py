@@ -68,6 +68,7 @@ def layers(team, lanes, first, fill):
     """
     span, sync, rank = team.span, team.sync, team.rank
     vector = vector_of(team, lanes)
+    pass_over = reduction if lanes == 1 else part
 
     @inline
     def whole(n):
@@ -84,17 +85,13 @@ def layers(team, lanes, first, fill):
         start = channel * size + first + shift
         return room[start : start + whole(n)]
 
-    # convolution, four channels times four at once; a tap of a channel counts as an input
-
-    @part
-    def channel_and_tap(m, inputs, taps):
-        """Of input m, the last one for those beyond; a division takes as long as ten vectors of products."""
-        m = min(m, inputs * taps - 1)
-        return (m, 0) if taps == 1 else (m // taps, m % taps)
+    # convolution, four channels times four at once
 
     @part
     def input_start(m, read, inputs, taps, shift, step, size):
-        channel, tap = channel_and_tap(m, inputs, taps)
+        """Where channel m // taps begins for tap m % taps, those of the last for m beyond."""
+        m = min(m, inputs * taps - 1)
+        channel, tap = (m, 0) if taps == 1 else (m // taps, m % taps)  # as slow as ten vectors of products
         return (read + channel) * size + first + shift + tap * step
 
     @part
@@ -107,29 +104,45 @@ def layers(team, lanes, first, fill):
         length = whole(n)
         return room[a : a + length], room[b : b + length], room[c : c + length], room[d : d + length]
 
-    @part
-    def places_of(m, inputs, taps, per_input, per_tap, like):
-        """Where the weight of an input lies, and 0 for an input beyond the last, else 1."""
-        channel, tap = channel_and_tap(m, inputs, taps)
-        return channel * per_input + tap * per_tap, like.dtype.type(m < inputs * taps)
+    @inline
+    def at_tap(channel, tap, channels, weights, shift, step, size):
+        """Where an input begins and where its weight lies, for output 0; unsigned, or each index would be tested."""
+        read, start, per_input, per_tap = channels[0], weights[0], weights[2], weights[3]
+        x = (read + channel) * size + first + shift + tap * step
+        return U(x), U(start + channel * per_input + tap * per_tap)
 
-    @part
-    def add_products(y, x, w, outputs, inputs, n):
-        """y_o += sum_m w_om x_m at every position, for four of each; `outputs` and `inputs` tell where w_om lies."""
+    @pass_over
+    def add_four_products(y, x, w, outputs, at, size, apart, n):
+        """y_o += sum_m w_om x_m at every position, for four of each; inputs lie `size`, their weights `apart`."""
         y0, y1, y2, y3 = y
-        x0, x1, x2, x3 = x
         o0, o1, o2, o3 = outputs
-        (m0, f0), (m1, f1), (m2, f2), (m3, f3) = inputs
-        w00, w01, w02, w03 = f0 * w[o0 + m0], f1 * w[o0 + m1], f2 * w[o0 + m2], f3 * w[o0 + m3]
-        w10, w11, w12, w13 = f0 * w[o1 + m0], f1 * w[o1 + m1], f2 * w[o1 + m2], f3 * w[o1 + m3]
-        w20, w21, w22, w23 = f0 * w[o2 + m0], f1 * w[o2 + m1], f2 * w[o2 + m2], f3 * w[o2 + m3]
-        w30, w31, w32, w33 = f0 * w[o3 + m0], f1 * w[o3 + m1], f2 * w[o3 + m2], f3 * w[o3 + m3]
+        x0, m0 = at
+        x1, x2, x3 = x0 + size, x0 + U(2) * size, x0 + U(3) * size
+        m1, m2, m3 = m0 + apart, m0 + U(2) * apart, m0 + U(3) * apart
+        w00, w01, w02, w03 = w[o0 + m0], w[o0 + m1], w[o0 + m2], w[o0 + m3]
+        w10, w11, w12, w13 = w[o1 + m0], w[o1 + m1], w[o1 + m2], w[o1 + m3]
+        w20, w21, w22, w23 = w[o2 + m0], w[o2 + m1], w[o2 + m2], w[o2 + m3]
+        w30, w31, w32, w33 = w[o3 + m0], w[o3 + m1], w[o3 + m2], w[o3 + m3]
         for k in places(n):
-            a, b, c, d = x0[k], x1[k], x2[k], x3[k]
+            a, b, c, d = x[x0 + k], x[x1 + k], x[x2 + k], x[x3 + k]
             y0[k] += w00 * a + w01 * b + w02 * c + w03 * d
             y1[k] += w10 * a + w11 * b + w12 * c + w13 * d
             y2[k] += w20 * a + w21 * b + w22 * c + w23 * d
             y3[k] += w30 * a + w31 * b + w32 * c + w33 * d
+
+    @pass_over
+    def add_product(y, x, w, outputs, at, n):
+        """The same for one input."""
+        y0, y1, y2, y3 = y
+        o0, o1, o2, o3 = outputs
+        x0, m0 = at
+        w0, w1, w2, w3 = w[o0 + m0], w[o1 + m0], w[o2 + m0], w[o3 + m0]
+        for k in places(n):
+            a = x[x0 + k]
+            y0[k] += w0 * a
+            y1[k] += w1 * a
+            y2[k] += w2 * a
+            y3[k] += w3 * a
 
     @reduction
     def sums_of_products(y, x, n):
@@ -167,21 +180,19 @@ def layers(team, lanes, first, fill):
     @called
     def add_correlation(x, y, w, channels, weights, shift, step, size, n):
         """y_o += sum_{i,t} w[start + o per_output + i per_input + t per_tap] x_i, shifted by shift + t step places."""
-        read, write, inputs, outputs, taps = channels
-        start, per_output, per_input, per_tap = weights
-        last = start + (outputs - 1) * per_output
+        _, write, inputs, outputs, taps = channels
+        _, per_output, per_input, _ = weights
+        in_fours = inputs - inputs % AT_ONCE
         for o in range(0, outputs, AT_ONCE):
-            ys, at = four_outputs(y, o, write, outputs, size, n), start + o * per_output
-            rows = at, min(at + per_output, last), min(at + 2 * per_output, last), min(at + 3 * per_output, last)
-            for m in range(0, inputs * taps, AT_ONCE):
-                xs = four_inputs(x, m, read, inputs, taps, shift, step, size, n)
-                columns = (
-                    places_of(m, inputs, taps, per_input, per_tap, w),
-                    places_of(m + 1, inputs, taps, per_input, per_tap, w),
-                    places_of(m + 2, inputs, taps, per_input, per_tap, w),
-                    places_of(m + 3, inputs, taps, per_input, per_tap, w),
-                )
-                add_products(ys, xs, w, rows, columns, n)
+            ys, last = four_outputs(y, o, write, outputs, size, n), outputs - 1
+            o1, o2, o3 = min(o + 1, last), min(o + 2, last), min(o + 3, last)
+            rows = U(o * per_output), U(o1 * per_output), U(o2 * per_output), U(o3 * per_output)
+            for t in range(taps):
+                for m in range(0, in_fours, AT_ONCE):
+                    at = at_tap(m, t, channels, weights, shift, step, size)
+                    add_four_products(ys, x, w, rows, at, U(size), U(per_input), n)
+                for m in range(in_fours, inputs):
+                    add_product(ys, x, w, rows, at_tap(m, t, channels, weights, shift, step, size), n)
 
     @part
     def add_convolution(row, x, y, w, size, n):
@@ -259,7 +270,7 @@ def layers(team, lanes, first, fill):
     # product
 
     @called
-    def add_product(row, w, x, other, y, size, n):
+    def add_bilinear(row, w, x, other, y, size, n):
         for o in range(row.outputs):
             for i in range(row.inputs):
                 for j in range(row.others):
@@ -273,16 +284,16 @@ def layers(team, lanes, first, fill):
     def product(args):
         row, w, room, size, n = args
         begin(row, room, w, size, n)
-        add_product(row, w, room, room, room, size, n)
+        add_bilinear(row, w, room, room, room, size, n)
 
     @called
     def product_tl(args):
         row, w, w_tl, room, room_tl, size, n = args
         begin(row, room_tl, w_tl, size, n)
-        add_product(row, w, room_tl, room, room_tl, size, n)
-        add_product(row, w, room, room_tl, room_tl, size, n)
+        add_bilinear(row, w, room_tl, room, room_tl, size, n)
+        add_bilinear(row, w, room, room_tl, room_tl, size, n)
         if len(w_tl) > 0:
-            add_product(row, w_tl, room, room, room_tl, size, n)
+            add_bilinear(row, w_tl, room, room, room_tl, size, n)
 
     @called
     def product_ad(args):
