@@ -66,15 +66,13 @@ class Samples:
         if region is not None and region > sites:
             raise ValueError(f"region: expected at most the {sites} sites of a state, found {region}; take a smaller")
         if not training.ring:
-            left, region = left, inner
-            self.starts, self.width = np.zeros(1, np.int64), sites
+            region, self.starts, self.width = inner, np.zeros(1, np.int64), sites
         elif region is None or region + left + right >= sites:
-            left, region = 0, sites
-            self.starts, self.width = np.zeros(1, np.int64), sites
+            left, region, self.starts, self.width = 0, sites, np.zeros(1, np.int64), sites
         else:
             corners = np.minimum(np.arange(0, sites, region), sites - region)
             self.starts, self.width = (corners - left) % sites, left + region + right
-        smallest = max(SMALLEST_RING, training._model.kernel.REACH)
+        smallest = max(SMALLEST_RING, training.model.kernel.REACH)
         if self.width < smallest:
             raise ValueError(f"{name}: expected at least {smallest} sites for this network, found {self.width}")
         self.weight = np.zeros((leads, self.width), self.dtype)

@@ -79,19 +79,12 @@ class Run:
         }
 
     def save(self, path, fingerprint):
-        by_seed = {"weights": "weight", "means": "weight", "squares": "weight", "best": "weight"}
-        by_validation = ("training_losses", "validation_losses", "learning_rates")
+        histories = ("updates", "training_losses", "validation_losses", "learning_rates")
         variables = {}
         for name, value in vars(self).items():
-            if name == "done":
-                continue
-            if name == "updates":
-                dimensions = ("validation",)
-            elif name in by_validation:
-                dimensions = ("validation", "seed")
-            else:
-                dimensions = ("seed", by_seed[name]) if name in by_seed else ("seed",)
-            variables[name] = dimensions, value
+            if name != "done":
+                dimensions = ("validation", "seed") if name in histories else ("seed", "weight")
+                variables[name] = dimensions[: value.ndim], value
         store.save(path, variables, {"training": fingerprint, "done": self.done})
 
     @classmethod

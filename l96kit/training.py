@@ -3,7 +3,8 @@
 import hashlib
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Training:
     base : a model to which the network is added, such as `Lorenz96(40, 8.0)`; one number for each of its parameters
     region : samples are regions of so many sites, and what they depend on round them; None takes whole states
     ring : whether states are whole rings; otherwise they are pieces of one, whose ends serve as input alone (`halo`)
-    batch : samples in a minibatch; what is left over at the end of an epoch waits for another epoch
+    batch : samples in a minibatch; those left over at the end of an epoch, in its random order, are passed over
     learning_rate : of Adam, at first
     validate_every : updates between validations; None stands for one epoch
     rate_patience, rate_factor, smallest_rate : after so many validations without a smaller loss the learning rate is
@@ -121,15 +122,18 @@ class Training:
         _arrays.one_of(self.device, ("cpu", "cuda"), "device")
         if self.device == "cuda":
             kernels.require_cuda()
-        model = Emulator(self.network, 0.0, max(40, 2 * self.network.reach), self.base)
-        Propagator(model, self.dt, self.scheme, "cpu", self.threads)  # checks these
-        object.__setattr__(self, "_model", model)
+        Propagator(self.model, self.dt, self.scheme, "cpu", self.threads)  # checks these
+
+    @cached_property
+    def model(self) -> Emulator:
+        """The model that is trained, with zeros as weights and any number of sites."""
+        return Emulator(self.network, 0.0, max(40, 2 * self.network.reach), self.base)
 
     @property
     def halo(self) -> tuple:
         """How many sites to the left and to the right of a site the end of a rollout depends on."""
         steps = len(SCHEMES[self.scheme].b) * self.every * self.rollout
-        return tuple(steps * sites for sites in self._model.sight)
+        return tuple(steps * sites for sites in self.model.sight)
 
     def gradient(self, weights, trajectories):
         """The loss J of all samples in the trajectories and its gradient (weight,), for a minimiser such as SciPy's.
@@ -231,7 +235,7 @@ class Training:
         return Samples(self, list(first)), Samples(self, list(last), "validation")
 
     def _fields(self, dtype):
-        return self._model.kernel_parameters((self._model.sites,), dtype)[0]
+        return self.model.kernel_parameters((self.model.sites,), dtype)[0]
 
     def _launch(self, op, samples, chosen, weights, count, more=(), between=()):
         """Losses (network, update) of the samples chosen (network, update, sample) and gradients (network, weight).
@@ -244,7 +248,7 @@ class Training:
         workers = kernels.workers(self.device)
         losses = np.zeros((networks, updates, workers), dtype)
         p_ad = np.zeros((len(p[0]), networks, workers), dtype), np.zeros_like(weights)
-        kernel, steps = self._model.kernel, self.rollout * self.every
+        kernel, steps = self.model.kernel, self.rollout * self.every
         with kernels.rollout_tape(kernel, networks, batch, samples.width, steps, dtype, self.device) as tape:
             head = samples.states, p, float(self.dt), self.every, samples.numbered(chosen), samples.weight / count, tape
             data = (*head, *between, weights, *more, losses, p_ad)
@@ -260,7 +264,7 @@ class Training:
             y = np.empty_like(truth)
             data = (truth[0], p, float(self.dt), self.every, y, no_tape)
             steps = self.rollout * self.every
-            kernels.launch("trajectory", self._model.kernel, self.scheme, data, 2, steps, self.device, self.threads)
+            kernels.launch("trajectory", self.model.kernel, self.scheme, data, 2, steps, self.device, self.threads)
             squares = samples.weight[:, None] * np.square(y[1:] - truth[1:], dtype=np.float64)
             total += squares.sum()
         return total / samples.count if np.isfinite(total) else math.inf
@@ -296,12 +300,10 @@ def _seeds(seeds):
 def _fingerprint(training, samples, seeds, weights):
     """Of all that the result depends on."""
     digest = hashlib.sha256()
-    settings = [(name, value) for name, value in vars(training).items() if name not in _OTHERS]
-    kernel = training._model.kernel
-    digest.update(repr((settings, seeds, kernel.NAME, training._model.parameters.keys())).encode())
+    names = [field.name for field in fields(training) if field.name not in ("base", "device", "threads")]
+    model = training.model  # tells the base by its kernel and its parameters
+    settings = [(name, getattr(training, name)) for name in names]
+    digest.update(repr((settings, seeds, model.kernel.NAME, model.parameters.keys())).encode())
     for array in (training._fields(weights.dtype), weights, *(part for s in samples for part in (s.states, s.rows))):
         digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()[:32]
-
-
-_OTHERS = ("base", "device", "threads", "_model")  # the base is known by its kernel and its parameters

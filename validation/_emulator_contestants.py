@@ -6,17 +6,18 @@ end of a trajectory), "jacobians" (of one step), "analysis" (4D-Var by SciPy's L
 """
 
 import os
+from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 
-from l96kit import Emulator, FourDVar, Lorenz96, Propagator, Training, networks
+from l96kit import FourDVar, Training, networks
 from l96kit.observations import interpolate, observe
-from l96kit.validation._contestants import DT, JAX_ENVIRONMENT, F, K, seconds_of
+from l96kit.validation._contestants import JAX_ENVIRONMENT, seconds_of
+from l96kit.validation._trained import BUILDERS, DT, FINE, F, K, emulator, simulator, trained
 
-BATCH, RATE, FINE = 32, 1e-3, 0.0125
-BUILDERS = {"deepNet": networks.deep_net, "sqNet": networks.sq_net, "bilinNet": networks.bilin_net}
+BATCH, RATE = 32, 1e-3
 
 
 class Work(NamedTuple):
@@ -35,7 +36,7 @@ def work_for(kind, name, members, count, window=0):
     weights = BUILDERS[name]().initial_weights(rng, np.float32)
     if kind == "analysis":  # a network that knows the model, or the minimisation has no sense
         weights = well_trained(name)
-    run = Propagator(Lorenz96(K, F), DT)
+    run = simulator()
     x = run.forecast(F + rng.standard_normal((members, K)), 200)
     return Work(weights, x.astype(np.float32), run.step(x).astype(np.float32), count, window)
 
@@ -43,15 +44,12 @@ def work_for(kind, name, members, count, window=0):
 def well_trained(name):
     if name == "sqNet":
         return networks.sq_net_of_lorenz96(dtype=np.float32)
-    from l96kit.validation._trained import trained
-
     return trained(name, 1200)[0][0]
 
 
 def window_of(work):
     """Truth and observations of a window: sites (time, n) and values (time, n)."""
-    run = Propagator(Lorenz96(K, F), FINE)
-    truth = run.trajectory(work.states[0], work.window - 1)
+    truth = simulator(FINE).trajectory(work.states[0], work.window - 1)
     return observe(truth, 10, 1.0, np.random.default_rng(6))
 
 
@@ -59,10 +57,9 @@ class OurEmulators:
     name = "l96kit"
 
     def prepare(self, kind, name, work):
-        network = BUILDERS[name]()
         if kind == "update":
-            return lambda: self.update(network, work)
-        run = Propagator(Emulator(network, work.weights, K), DT if kind != "analysis" else FINE, threads=1)
+            return lambda: self.update(BUILDERS[name](), work)
+        run = replace(emulator(name, work.weights, DT if kind != "analysis" else FINE), threads=1)
         if kind == "forward":
             return lambda: run.forecast(work.states, work.count)
         if kind == "jacobians":

@@ -1,4 +1,4 @@
-"""Where a stored result comes from: the same record beside each of them."""
+"""How results are written down: tables, intervals, and where a stored result comes from."""
 
 import json
 import os
@@ -31,6 +31,25 @@ def provenance():
         "commit": _commit(),
         "command": " ".join(["python", *_arguments()]),
     }
+
+
+def markdown(headings, rows):
+    """A table, its columns as wide as their longest cell."""
+    rows = [[str(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def interval(values):
+    """The mean with its 95 % interval, if there are several values."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return f"{values[0]:.3g}"
+    from scipy.stats import t
+
+    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return f"{values.mean():.3g} +- {half:.2g}"
 
 
 def keep(name, found, text, path=None, stored=False):

@@ -23,18 +23,12 @@ class Task(NamedTuple):
     bar: float
 
 
-def _update(name, count, bar):
-    label = f"{name}, training update, batch 32, K = 40, RK4"
-    return Task(label, "update", name, {"members": 320, "count": count}, {"members": 32, "count": 3}, 1e-3, bar)
-
-
-def _analysis(name, bar):
-    label, small = f"{name}, 4D-Var, window of 64 steps, 20 iterations", {"members": 1, "count": 2, "window": 8}
-    return Task(label, "analysis", name, {"members": 1, "count": 20, "window": 64}, small, 1e-2, bar)
-
+SMALL_UPDATE, UPDATE = {"members": 32, "count": 3}, ", training update, batch 32, K = 40, RK4"
+SMALL_ANALYSIS = {"members": 1, "count": 2, "window": 8}
+ANALYSIS, FULL_ANALYSIS = ", 4D-Var, window of 64 steps, 20 iterations", {"members": 1, "count": 20, "window": 64}
 
 TASKS = (
-    _update("deepNet", 20, 1.6),
+    Task("deepNet" + UPDATE, "update", "deepNet", {"members": 320, "count": 20}, SMALL_UPDATE, 1e-3, 1.6),
     Task(
         "deepNet, forward, 64 members x 20 steps",
         "forward",
@@ -44,8 +38,8 @@ TASKS = (
         1e-5,
         2.8,
     ),
-    _update("sqNet", 200, 15),
-    _update("bilinNet", 200, 15),
+    Task("sqNet" + UPDATE, "update", "sqNet", {"members": 320, "count": 200}, SMALL_UPDATE, 1e-3, 15),
+    Task("bilinNet" + UPDATE, "update", "bilinNet", {"members": 320, "count": 200}, SMALL_UPDATE, 1e-3, 15),
     Task(
         "deepNet, Jacobians of a step, 200 states",
         "jacobians",
@@ -55,8 +49,8 @@ TASKS = (
         1e-5,
         3,
     ),
-    _analysis("deepNet", 3),
-    _analysis("sqNet", 20),
+    Task("deepNet" + ANALYSIS, "analysis", "deepNet", FULL_ANALYSIS, SMALL_ANALYSIS, 1e-2, 3),
+    Task("sqNet" + ANALYSIS, "analysis", "sqNet", FULL_ANALYSIS, SMALL_ANALYSIS, 1e-2, 20),
 )
 
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from l96kit import Lorenz96, Propagator, Training, networks
+from l96kit import Emulator, Lorenz96, Propagator, Training, networks
 from l96kit.kernels._targets import cache_folder
 from l96kit.validation._record import RESULTS, provenance
 
 K, F, DT, SPIN_UP = 40, 8.0, 0.05, 5.0
+FINE = 0.0125  # time units; the step of 4D-Var
 FOLDER = RESULTS / "networks"
 BUILDERS = {"deepNet": networks.deep_net, "sqNet": networks.sq_net, "bilinNet": networks.bilin_net}
 
@@ -39,11 +40,19 @@ SIZES = {  # by the number of steps after the spin-up
 }
 
 
+def simulator(dt=DT, sites=K):
+    return Propagator(Lorenz96(sites, F), dt)
+
+
+def emulator(name, weights, dt=DT, sites=K):
+    return Propagator(Emulator(BUILDERS[name](), weights, sites), dt)
+
+
 def simulated(length, runs, seed, dt=DT, sites=K, dtype=np.float32):
     """Trajectories (time, run, site) of so many time units, from small random states, as the released code has it."""
     rng = np.random.default_rng(seed)
     start = (F * (0.5 + rng.standard_normal((runs, sites))) / 50).astype(dtype)
-    return Propagator(Lorenz96(sites, F), dt).trajectory(start, round(length / dt))
+    return simulator(dt, sites).trajectory(start, round(length / dt))
 
 
 def data(steps, dtype=np.float32):

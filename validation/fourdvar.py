@@ -13,8 +13,9 @@ import argparse
 import numpy as np
 
 from l96kit import FourDVar, Lorenz96, Propagator, twin
-from l96kit.validation._record import store
+from l96kit.validation._record import markdown, store
 
+DT = 0.0125  # time units
 WINDOWS = (8, 16, 24, 32, 40, 48, 56, 64, 72)
 LEAD = 80  # steps after the end of a window
 SPIN_UP = 2.0  # time units of cycling that are not scored
@@ -22,13 +23,13 @@ SPIN_UP = 2.0  # time units of cycling that are not scored
 
 def score(windows, truths, length, seed, progress=True):
     """One row for each window: its length in steps, the scored cycles, and mean and deviation over truths of RMSEs."""
-    propagator = Propagator(Lorenz96(40, 8.0), dt=0.0125)
+    propagator = Propagator(Lorenz96(40, 8.0), DT)
     rows = []
     for window in windows:
         rng = np.random.default_rng([seed, window])
         start = twin.spun_up(propagator, truths, 50, rng)
-        first = int(np.ceil(SPIN_UP / (window * propagator.dt)))
-        cycles = first + round(length / (window * propagator.dt))
+        first = int(np.ceil(SPIN_UP / (window * DT)))
+        cycles = first + round(length / (window * DT))
         found = twin.cycled_fourdvar(
             FourDVar(propagator), start, window, cycles, leads=(0, LEAD), rng=rng, progress=progress
         )
@@ -49,21 +50,20 @@ def score(windows, truths, length, seed, progress=True):
 
 def table(rows, truths):
     names = [name for name, value in rows[0].items() if isinstance(value, list)]
-    lines = [
-        f"RMSE, mean +- standard deviation over {truths} truths (the median is over all windows).",
-        "",
-        "| window (steps) | time units | "
-        + " | ".join(names)
-        + " | median analysis | windows a truth | gradients a window |",
-        "|" + "--:|" * (len(names) + 5),
-    ]
-    for row in rows:
-        cells = " | ".join(f"{row[name][0]:.3f} +- {row[name][1]:.3f}" for name in names)
-        lines.append(
-            f"| {row['window']} | {row['window'] * 0.0125:.2f} | {cells} | {row['median analysis']:.3f} "
-            f"| {row['cycles']} | {row['evaluations']:.0f} |"
+    cells = [
+        (
+            row["window"],
+            f"{row['window'] * DT:.2f}",
+            *(f"{row[name][0]:.3f} +- {row[name][1]:.3f}" for name in names),
+            f"{row['median analysis']:.3f}",
+            row["cycles"],
+            f"{row['evaluations']:.0f}",
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    headings = "window (steps)", "time units", *names, "median analysis", "windows a truth", "gradients a window"
+    about = f"RMSE, mean +- standard deviation over {truths} truths (the median is over all windows)."
+    return f"{about}\n\n{markdown(headings, cells)}"
 
 
 def main():

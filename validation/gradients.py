@@ -14,7 +14,7 @@ import numpy as np
 
 from l96kit.kernels.launch import require_cuda
 from l96kit.validation import ptx, simulator
-from l96kit.validation._record import keep, provenance
+from l96kit.validation._record import keep, markdown, provenance
 from l96kit.validation._workers import run_all
 from l96kit.validation.battery import battery, failures
 from l96kit.validation.operators import OPERATORS
@@ -73,7 +73,7 @@ def ptx_rows(dtypes):
 
 def operator_table(rows):
     cells = [[row["operator"], row["target"], row["dtype"], *_shown(row["numbers"]), _verdict([row])] for row in rows]
-    return _markdown(("operator", "target", "dtype", *HEADINGS, "verdict"), cells)
+    return markdown(("operator", "target", "dtype", *HEADINGS, "verdict"), cells)
 
 
 def _shown(numbers):
@@ -100,19 +100,11 @@ def ptx_table(rows):
         ]
         for names, variants in lines.items()
     ]
-    return _markdown(("kernel", "tile", *map(" ".join, columns), "spilled bytes", "stack bytes", "verdict"), cells)
+    return markdown(("kernel", "tile", *map(" ".join, columns), "spilled bytes", "stack bytes", "verdict"), cells)
 
 
 def _verdict(rows):
     return "; ".join(failure for row in rows for failure in row["failures"]) or "holds"
-
-
-def _markdown(headings, rows):
-    """A table, its columns as wide as their longest cell."""
-    widths = [max(map(len, column)) for column in zip(headings, *rows)]
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths)] for row in (headings, *rows)]
-    lines = ["| " + " | ".join(row) + " |" for row in padded]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
 def report(found):
