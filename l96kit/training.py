@@ -65,7 +65,8 @@ class Training:
     network : whose weights are sought
     dt : length of a time step of the model, in time units
     every : time steps between the states of a trajectory, stored dt * every apart
-    rollout : how many stored times ahead the loss looks
+    rollout : how many stored times ahead the loss looks; between them only the states of the steps are kept, all else is
+        computed again on the way back, so that memory hardly grows with it
     scheme : of time stepping
     base : a model to which the network is added, such as `Lorenz96(40, 8.0)`; one number for each of its parameters
     region : samples are regions of so many sites, and what they depend on round them; None takes whole states

@@ -28,7 +28,7 @@ import l96kit
 import l96kit.kernels
 import l96kit.reference
 from l96kit._progress import progress_bar
-from l96kit.validation._record import keep, provenance
+from l96kit.validation._record import keep, markdown, provenance
 from l96kit.validation.battery import battery, failures
 from l96kit.validation.operators import OPERATORS
 
@@ -410,14 +410,12 @@ def report(found):
     about, rows = found["provenance"], found["faults"]
     places = list(dict.fromkeys((row["path"], row["function"]) for row in rows))
     count = Counter((row["path"], row["function"], row["verdict"]) for row in rows)
-    lines = ["| file | function | caught | survived | equivalent |", "|---|---|---|---|---|"]
-    for place in places:
-        numbers = (str(count[(*place, verdict)]) for verdict in ("caught", "survived", "equivalent"))
-        lines.append(f"| {' | '.join((*place, *numbers))} |")
+    verdicts = ("caught", "survived", "equivalent")
+    numbers = [(*place, *(count[(*place, verdict)] for verdict in verdicts)) for place in places]
     parts = [
         "# Planted faults",
         f"`{about['command']}`, {about['date']}, commit {about['commit']}, python {about['versions']['python']}",
-        "\n".join(lines),
+        markdown(("file", "function", *verdicts), numbers),
     ]
     for verdict, heading in (("survived", "Not caught:"), ("equivalent", "Not counted, because nothing changes:")):
         items = [_item(row) for row in rows if row["verdict"] == verdict]
