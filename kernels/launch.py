@@ -148,6 +148,11 @@ def _launch(op, model, scheme, data, outputs, shape, effort, device, threads):
         _cuda().run(kernel, arrays, data, outputs, tiles, size, dtype, shared)
 
 
+def is_watched():
+    """Whether a person sees what goes to stderr: on a terminal or in a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
 def is_compiled(op, model, scheme, members, sites, uniform, dtype):
     """Whether a call on the CPU would start at once."""
     kernel, _ = _cpu_kernel(op, model, scheme, lanes_for(members, sites, dtype), uniform, np.dtype(dtype))
@@ -165,7 +170,7 @@ def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
     found = _cpu_bodies(_family(op), model, scheme, lanes, uniform)[op]
     name = f"{model.NAME}-{op}-{scheme}-{lanes}-{'uniform' if uniform else 'field'}-{dtype.name}"
     kernel = _targets.compile_cpu(found.body, cutting(found.layout), name)
-    if sys.stderr.isatty() and not _targets.is_compiled(kernel):
+    if is_watched() and not _targets.is_compiled(kernel):
         print(f"l96kit: compiling {op} of {model.NAME}, {scheme}, {dtype.name}, for the first time", file=sys.stderr)
     return kernel, found.layout
 

@@ -1,7 +1,10 @@
-"""Progress bars: tqdm on a terminal, silence elsewhere."""
+"""Progress bars by tqdm: on a terminal and in a notebook, and a line now and then in a log."""
 
-import sys
 from contextlib import contextmanager
+
+from l96kit.kernels.launch import is_watched
+
+IN_A_LOG = 30.0  # seconds before the first line, and between two
 
 
 class _Silent:
@@ -14,11 +17,13 @@ class _Silent:
 
 @contextmanager
 def progress_bar(total, unit, wanted=True, label=None):
-    """A bar of `total` units; it appears after half a second, only on a terminal, and only if it is wanted."""
-    if not wanted or not sys.stderr.isatty():
+    """A bar of `total` units, if it is wanted; it appears after half a second, in a log after half a minute."""
+    if not wanted:
         yield _Silent()
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, unit=unit, desc=label, delay=0.5, unit_scale=True, dynamic_ncols=True) as bar:
+    delay, between = (0.5, 0.1) if is_watched() else (IN_A_LOG, IN_A_LOG)
+    options = {"delay": delay, "mininterval": between, "unit_scale": True, "dynamic_ncols": True}
+    with tqdm(total=total, unit=unit, desc=label, **options) as bar:
         yield bar

@@ -1,5 +1,6 @@
 """A training while it goes on: weights, moments, histories, and the schedule."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,9 +67,11 @@ class Run:
         lower = (self.waited_at_rate >= training.rate_patience) & (self.rates >= training.smallest_rate)
         self.rates = np.where(lower, self.rates * training.rate_factor, self.rates)
         self.waited_at_rate[lower] = 0
-        self.active &= (self.waited < training.patience) & np.isfinite(self.weights).all(axis=1)
-        if self.done >= last:
-            self.active[:] = False
+        self.go_on(training, last)
+
+    def go_on(self, training, last):
+        """Which networks are trained further; `last` is how many updates there may be."""
+        self.active = (self.waited < training.patience) & np.isfinite(self.weights).all(axis=1) & (self.done < last)
 
     def summary(self):
         """For the progress bar."""
@@ -78,22 +81,25 @@ class Run:
             "active": int(self.active.sum()),
         }
 
-    def save(self, path, fingerprint):
+    def save(self, path, about):
+        """`about` tells all that the result depends on, by name."""
         histories = ("updates", "training_losses", "validation_losses", "learning_rates")
         variables = {}
         for name, value in vars(self).items():
             if name != "done":
                 dimensions = ("validation", "seed") if name in histories else ("seed", "weight")
                 variables[name] = dimensions[: value.ndim], value
-        store.save(path, variables, {"training": fingerprint, "done": self.done})
+        store.save(path, variables, {"training": json.dumps(about), "done": self.done})
 
     @classmethod
-    def load(cls, path, fingerprint):
+    def load(cls, path, about):
         variables, attributes = store.load(path)
-        if attributes.get("training") != fingerprint:
+        found = json.loads(attributes.get("training", "{}"))
+        others = [name for name, value in about.items() if found.get(name) != value]
+        if others:
             raise ValueError(
-                f"checkpoint: expected one of this training, found that {path} has other settings, data or seeds; "
-                "remove it or name another file"
+                f"checkpoint: expected one of this training, found {path} with other {', '.join(others)}; remove it "
+                "or name another file"
             )
         return cls(**{name: data for name, (_, data) in variables.items()}, done=int(attributes["done"]))
 

@@ -15,12 +15,12 @@ SPIN_UP_CYCLES = 3
 
 def run(out, seed, windows, truths, cycles, emulator):
     """Run the demonstration and write its results to the folder `out`."""
-    out = store.writable_folder(out)
     windows = sorted({_arrays.count(window, "windows", 2) for window in windows})
     _arrays.count(truths, "truths", 2)
     _arrays.count(cycles, "cycles", SPIN_UP_CYCLES + 1)
     _arrays.one_of(emulator, tuple(demo_emulator.KINDS), "emulator")
     rng = np.random.default_rng(_arrays.count(seed, "seed", 0))
+    out = store.writable_folder(out)
     started = time.perf_counter()
     model = Lorenz96(K=40, F=8.0)
 
@@ -141,9 +141,11 @@ def _mean_over_truths(scores):
 
 
 def _print_scores(scores, windows, dt, truths, cycles):
+    scored = cycles - SPIN_UP_CYCLES
     print(f"  RMSE at the start of the window; of the forecast {LEAD} steps ({LEAD * dt:g} time units) after its end.")
-    print(f"  Mean +- standard deviation over {truths} truths, each over {cycles - SPIN_UP_CYCLES} windows. Without a")
-    print("  background term, the analysis of a short window knows less than the background it began from.\n")
+    print(f"  Mean +- standard deviation over {truths} truths, each over {scored} windows. A background is an earlier")
+    print("  analysis, run through its window, where most of its errors died down: without a background term, the")
+    print("  start of the next window is known less well than that.\n")
     print(f"  {'window':>14}{'background':>17}{'analysis':>17}{'forecast':>17}")
     for index, window in enumerate(windows):
         cells = "".join(f"{mean[index]:>9.3f} +- {deviation[index]:.3f}" for mean, deviation in scores.values())
@@ -195,7 +197,9 @@ def _draw(out, windows, scores, growth, example, rollout, slow, fast):
 
     save(plots.hovmollers(example, fast.dt), "hovmoller.png")
     save(plots.hovmollers(rollout, slow.dt), "emulator.png")
-    save(plots.rmse_against_window(windows, scores, fast.dt).figure, "rmse.png")
+    labels = {"forecast": f"forecast {LEAD * fast.dt:g} after the end"}
+    named = {labels.get(label, label): score for label, score in scores.items()}
+    save(plots.rmse_against_window(windows, named, fast.dt).figure, "rmse.png")
     gradients = predictability.sensitivity(slow, growth["spectrum"].state, 20, 19)
     save(plots.sensitivity(gradients, slow.dt, 19).figure, "sensitivity.png")
     leading = growth["spectrum"].exponents[0]

@@ -42,10 +42,10 @@ def run(out, kind, seed, rng, slow, fast, truths, cycles, skipped):
     states = twin.spun_up(slow, STATES + 1, 50, rng).astype(kind.dtype)
     y = slow.trajectory(states[0], STEPS)
     training = Training(network, slow.dt, validate_every=kind.validate_every, epochs=kind.epochs)
-    print(f"  training {network.name} ({network.size:,} weights), compiling first ... ", end="", flush=True)
+    print(f"  training {network.name}, {network.size:,} weights", flush=True)
     started = time.perf_counter()
     found = training.fit(y, seeds=[seed], progress=True)
-    print(f"{found.updates[-1]:,} updates of {training.batch} samples, {time.perf_counter() - started:.1f} s")
+    print(f"  {found.updates[-1]:,} updates of {training.batch} samples, {time.perf_counter() - started:.1f} s")
     networks.save(out / "emulator.h5", network, found.best, {"dt": slow.dt, "steps": STEPS, "seed": seed})
 
     emulator = Propagator(Emulator(network, found.best, sites), slow.dt)
@@ -70,7 +70,7 @@ def run(out, kind, seed, rng, slow, fast, truths, cycles, skipped):
             simulator=fast,
         )
         scores[name] = result.analysis_rmse[skipped:].mean(axis=0), result.forecast_rmse[-1, skipped:].mean(axis=0)
-    print(f"  4D-Var with both, the same truths and observations, windows of {WINDOW} steps:\n")
+    print(f"  4D-Var with both on the same new truths and observations, windows of {WINDOW} steps:\n")
     print(f"  {'model':>14}{'analysis':>17}{'forecast':>17}")
     for name, both in scores.items():
         print(f"  {name:>14}" + "".join(f"{score.mean():>9.3f} +- {score.std(ddof=1):.3f}" for score in both))

@@ -31,7 +31,7 @@ class Emulator(Model):
     """
 
     network: Network = field()
-    weights: np.ndarray
+    weights: np.ndarray = field(repr=False)
     sites: int = 40
     base: Model | None = None
 
@@ -52,7 +52,7 @@ class Emulator(Model):
                     "rename it"
                 )
             object.__setattr__(self, "sites", self.base.sites)
-        _arrays.count(self.sites, "sites", max(SMALLEST_RING, _rounded(self.network.reach)))
+        _arrays.count(self.sites, "sites", max(SMALLEST_RING, _rounded(self.network.reach)))  # kernels are shared
         weights = np.array(self.network.checked_weights(self.weights))
         object.__setattr__(self, "weights", weights)
 

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -76,10 +77,20 @@ def _sources(of, count=None):
     """What a layer reads, as a tuple; an empty one stands for the layer before."""
     if of is None and count is None:
         return ()
-    sources = tuple(of) if isinstance(of, list) or count is not None else (of,)
-    if count is not None and len(sources) != count:
-        raise ValueError(f"of: expected {count} sources, found {of!r}; name two layers, such as (0, 2)")
-    return sources
+    if count is not None:
+        if not isinstance(of, (list, tuple)) or len(of) != count:
+            raise ValueError(f"of: expected {count} sources, found {of!r}; name two layers, such as [0, 2]")
+    elif not isinstance(of, list):
+        of = [of]
+    for source in of:
+        if not all(isinstance(n, Integral) for n in (source if isinstance(source, tuple) else [source])) or (
+            isinstance(source, tuple) and len(source) != 3
+        ):
+            raise ValueError(
+                f"of: expected the number of a layer or (layer, first channel, last channel + 1), found {source!r}; "
+                "name several in a list"
+            )
+    return tuple(of)
 
 
 @dataclass(frozen=True)
@@ -124,6 +135,9 @@ class Network:
                 f"layers: expected one channel in the end, the tendency, found {channels[-1]}; end with convolution(1)"
             )
         object.__setattr__(self, "layers", tuple(resolved))
+
+    def __repr__(self):
+        return f"<{self.name}: {len(self.layers)} layers, {self.size} weights>"
 
     @cached_property
     def size(self) -> int:

@@ -18,32 +18,39 @@ def _axes(ax):
     return ax
 
 
-def hovmoller(field, dt, ax=None, title=None, limit=None, diverging=False):
-    """Time against site: field (time, site), dimensionless, `dt` time units from row to row. NaN stays white."""
+def hovmoller(field, dt, ax=None, title=None, limit=None, diverging=False, bar="dimensionless"):
+    """Time against site: field (time, site), dimensionless, `dt` time units from row to row. NaN stays white.
+
+    `bar` is the label of the colour bar; None leaves it out.
+    """
     ax = _axes(ax)
     field = np.ma.masked_invalid(field)
     limit = float(np.abs(field).max()) if limit is None else limit
     low, colours = (-limit, "RdBu_r") if diverging else (field.min(), "cividis")
-    extent = (-0.5, field.shape[1] - 0.5, 0, len(field) * dt)
+    extent = (-0.5, field.shape[1] - 0.5, -dt / 2, (len(field) - 0.5) * dt)
     image = ax.imshow(
         field, origin="lower", aspect="auto", extent=extent, cmap=colours, vmin=low, vmax=limit, interpolation="none"
     )
-    ax.figure.colorbar(image, ax=ax, label="dimensionless")
+    if bar is not None:
+        ax.figure.colorbar(image, ax=ax, label=bar)
     ax.set(xlabel="site", ylabel="time (time units)", title=title)
     return ax
 
 
 def hovmollers(fields, dt, figure=None):
-    """Several fields of a twin side by side: dict of title -> (time, site). "error" gets its own range."""
+    """Several fields of a twin side by side: dict of title -> (time, site). "error", the last, gets its own range."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(3.4 * len(fields), 4), layout="constrained") if figure is None else figure
     axes = figure.subplots(1, len(fields), sharey=True)
     shared = max(np.nanmax(np.abs(field)) for title, field in fields.items() if title != "error")
     for ax, (title, field) in zip(axes, fields.items()):
-        error = title == "error"
-        hovmoller(field, dt, ax, title, None if error else shared, diverging=True)
+        hovmoller(field, dt, ax, title, None if title == "error" else shared, diverging=True, bar=None)
         ax.label_outer()
+    states = [ax for ax, title in zip(axes, fields) if title != "error"]
+    figure.colorbar(states[0].images[0], ax=states, label="state (dimensionless)")
+    if len(states) < len(axes):
+        figure.colorbar(axes[-1].images[0], ax=axes[-1], label="error (dimensionless)")
     return figure
 
 
@@ -52,29 +59,38 @@ def rmse_against_window(windows, scores, dt, ax=None):
 
     windows : (window,), in steps of dt time units; scores : dict of label -> (mean (window,), deviation (window,))
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     ax = _axes(ax)
     lengths = np.asarray(windows) * dt
     for (label, (mean, deviation)), colour, style in zip(scores.items(), COLOURS, STYLES):
         ax.errorbar(lengths, mean, deviation, label=label, color=colour, linestyle=style, marker="o", capsize=3)
-    ax.set(xlabel="length of the window (time units)", ylabel="RMSE (dimensionless)", yscale="log")
+    ax.set(xlabel="length of the window (time units)", ylabel="RMSE (dimensionless)", yscale="log", title="4D-Var")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.legend()
     return ax
 
 
 def sensitivity(gradients, dt, site, ax=None):
     """The adjoint run back from one site at the last time: gradients (time, site) of `l96kit.sensitivity`."""
-    ax = hovmoller(gradients, dt, ax, f"sensitivity of site {site} at the last time", diverging=True)
-    ax.plot(site, len(gradients) * dt - dt / 2, "k*", markersize=9)
+    label = f"d x_{site} (end) / d x_k (t)"
+    ax = hovmoller(gradients, dt, ax, f"sensitivity of site {site} at the last time", diverging=True, bar=label)
+    ax.plot(site, (len(gradients) - 1) * dt, "k*", markersize=9)
     return ax
 
 
 def growth(times, norms, rate, ax=None):
-    """How gradients grow with the length of the run: norms (time, sample), against exp(rate * time)."""
+    """How gradients grow with the length of the run: norms (time, sample), against exp(rate * time).
+
+    `rate` is that of the leading Lyapunov exponent, say; its line ends where the mean does.
+    """
     ax = _axes(ax)
     middle = np.exp(np.log(norms).mean(axis=1))
     ax.fill_between(times, *np.quantile(norms, (0.1, 0.9), axis=1), color=COLOURS[0], alpha=0.25, label="10 to 90 %")
     ax.plot(times, middle, color=COLOURS[0], label="geometric mean")
-    ax.plot(times, middle[-1] * np.exp(rate * (times - times[-1])), "--", color=COLOURS[1], label=f"rate {rate:.2f}")
+    ax.plot(times, middle[-1] * np.exp(rate * (times - times[-1])), "--", color=COLOURS[1], label=f"exp({rate:.2f} t)")
     ax.set(xlabel="time (time units)", ylabel="length of the gradient", yscale="log", title="growth of gradients")
     ax.legend()
     return ax

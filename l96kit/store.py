@@ -11,8 +11,8 @@ import numpy as np
 from l96kit import __version__, _arrays
 
 
-def writable_folder(path) -> Path:
-    """The folder, made if need be; refused at once if nothing can be written there.
+def writable_folder(path, name="out", make=True) -> Path:
+    """The folder, made if need be and if wanted; refused at once if nothing can be written there.
 
     Raises
     ------
@@ -21,12 +21,13 @@ def writable_folder(path) -> Path:
     """
     path = Path(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if make:
+            path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as problem:
         raise OSError(
-            f"out: expected a folder that can be written to, found {path} ({problem.strerror}); choose another one"
+            f"{name}: expected a folder that can be written to, found {path} ({problem.strerror}); choose another one"
         ) from None
     return path
 
@@ -145,7 +146,8 @@ def _whole_file(path):
         os.replace(temporary, path)
     except OSError as problem:
         full = problem.errno == errno.ENOSPC or "No space left" in str(problem)
-        reason = "the disk is full; free some space" if full else f"{problem}; choose another folder"
+        what = f"{problem.strerror or problem} ({path.parent})"
+        reason = "the disk is full; free some space" if full else f"{what}; choose another folder"
         raise OSError(f"{path}: expected to write a whole file, found that {reason}") from problem
     finally:
         if temporary and os.path.exists(temporary):

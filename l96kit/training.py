@@ -1,10 +1,12 @@
 """Train networks on trajectories of any simulator: rollout losses, Adam, and a schedule, without autodiff."""
 
 import hashlib
+import json
 import math
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ class Trained:
 
     weights : (seed, weight), those with the smallest validation loss
     loss : (seed,), that loss: the mean squared error over samples, leads and sites
+    converged : (seed,), whether training stopped since that loss no longer fell; otherwise all epochs were used up, or
+        the network blew up
     updates : (validation,), after how many updates the histories were taken
     training_losses, validation_losses, learning_rates : (validation, seed); NaN after a seed has stopped. The training
         loss is the mean over the minibatches since the validation before.
@@ -39,12 +43,13 @@ class Trained:
 
     network: Network
     seeds: tuple
-    weights: np.ndarray
+    weights: np.ndarray = field(repr=False)
     loss: np.ndarray
-    updates: np.ndarray
-    training_losses: np.ndarray
-    validation_losses: np.ndarray
-    learning_rates: np.ndarray
+    converged: np.ndarray
+    updates: np.ndarray = field(repr=False)
+    training_losses: np.ndarray = field(repr=False)
+    validation_losses: np.ndarray = field(repr=False)
+    learning_rates: np.ndarray = field(repr=False)
 
     @property
     def best(self) -> np.ndarray:
@@ -65,11 +70,13 @@ class Training:
     network : whose weights are sought
     dt : length of a time step of the model, in time units
     every : time steps between the states of a trajectory, stored dt * every apart
-    rollout : how many stored times ahead the loss looks; between them only the states of the steps are kept, all else is
-        computed again on the way back, so that memory hardly grows with it
+    rollout : how many stored times ahead the loss looks; only the states of the steps are kept, all else is computed
+        again on the way back, so that memory hardly grows with it
     scheme : of time stepping
-    base : a model to which the network is added, such as `Lorenz96(40, 8.0)`; one number for each of its parameters
-    region : samples are regions of so many sites, and what they depend on round them; None takes whole states
+    base : a model to which the network is added, such as `Lorenz96(40, 8.0)`, with one number for each of its
+        parameters; rings are as long as the trajectories say
+    region : samples are regions of so many sites, and what they depend on round them; None takes whole states. If it
+        does not divide the ring, the last region overlaps the one before, and the sites in both count twice in J
     ring : whether states are whole rings; otherwise they are pieces of one, whose ends serve as input alone (`halo`)
     batch : samples in a minibatch; those left over at the end of an epoch, in its random order, are passed over
     learning_rate : of Adam, at first
@@ -140,6 +147,9 @@ class Training:
         """The loss J of all samples in the trajectories and its gradient (weight,), for a minimiser such as SciPy's.
 
         weights : (weight,); trajectories : as in `fit`
+
+        If a rollout blows up, J is infinite and the gradient zero: a line search takes that for a step too long, but
+        for L-BFGS-B, which needs a large number in its place.
         """
         samples = Samples(self, trajectories)
         weights = _arrays.plain(self.network.checked_weights(weights), samples.dtype)
@@ -151,9 +161,7 @@ class Training:
                 losses, gradients = self._launch("loss_ad", samples, chosen, copies, samples.count)
                 J, gradient = J + float(losses.sum(dtype=np.float64)), gradient + gradients.sum(axis=0)
         if not (math.isfinite(J) and np.isfinite(gradient).all()):
-            raise OverflowError(
-                f"weights: expected rollouts that stay finite, found J = {J}; take smaller weights or fewer steps"
-            )
+            return math.inf, np.zeros_like(weights)
         return J, gradient
 
     def loss(self, weights, trajectories):
@@ -168,12 +176,14 @@ class Training:
         ----------
         trajectories : array (time, ..., site), float32 or float64, which is the precision of the training; or a list
             of such arrays
-        validation : trajectories, or which fraction of each trajectory, at its end, is kept for validation
+        validation : trajectories, or which fraction of each trajectory, at its end, is kept for validation; training
+            needs one of the two, since it keeps the weights that do best there
         seeds : how many, or a sequence of numbers; a seed draws the first weights and the order of the samples
         weights : (weight,) or (seed, weight), to start from instead
         checkpoint : a file that is written every few seconds and from which an interrupted training goes on, to the
-            same bits as if it had not been interrupted
-        progress : show a bar with the losses (on a terminal)
+            same bits as if it had not been interrupted; one that has used up its epochs goes on if there are more
+        progress : show a bar with the smallest validation loss, the largest learning rate, and how many seeds are
+            still trained
 
         Raises
         ------
@@ -192,12 +202,13 @@ class Training:
         run = Run.begin(self, training.dtype, seeds, weights)
         if checkpoint is not None:
             checkpoint = Path(checkpoint)
-            store.writable_folder(checkpoint.parent)
-            about = _fingerprint(self, (training, validation), seeds, run.weights)
+            store.writable_folder(checkpoint.parent, "checkpoint", make=False)
+            about = _about(self, (training, validation), seeds, run.weights)
             if checkpoint.exists():
                 run = Run.load(checkpoint, about)
         per_epoch = training.count // self.batch
         between, last = self.validate_every or per_epoch, self.epochs * per_epoch
+        run.go_on(self, last)
         saved, pace = time.monotonic(), 1.0
         orders = Orders(seeds, training.count, self.batch)
         with progress_bar(last, "updates", progress, "training") as bar:
@@ -222,18 +233,31 @@ class Training:
                 "smaller learning rate or other first weights"
             )
         histories = run.updates, run.training_losses, run.validation_losses, run.learning_rates
-        return Trained(self.network, seeds, run.best, run.best_loss, *histories)
+        return Trained(self.network, seeds, run.best, run.best_loss, run.waited >= self.patience, *histories)
 
     # --- in between ------------------------------------------------------------------------------------------------
 
     def _split(self, trajectories, validation):
         """Samples for training and for validation."""
-        if not isinstance(validation, float):
-            return Samples(self, trajectories), Samples(self, validation, "validation")
-        if not 0 < validation < 1:
-            raise ValueError(f"validation: expected a fraction between 0 and 1, found {validation}; 0.1 is usual")
-        first, last = zip(*(cut(part, validation) for part in as_list(trajectories, "trajectories")))
-        return Samples(self, list(first)), Samples(self, list(last), "validation")
+        if validation is None or isinstance(validation, Real):
+            if validation is None or not 0 < validation < 1:
+                raise ValueError(
+                    f"validation: expected trajectories or a fraction between 0 and 1, found {validation}; 0.1 is usual"
+                )
+            first, last = zip(*(cut(part, validation) for part in as_list(trajectories, "trajectories")))
+            if min(map(len, last)) <= self.rollout or min(map(len, first)) <= self.rollout:
+                raise ValueError(
+                    f"validation: expected more than rollout = {self.rollout} times on either side of the cut, found "
+                    f"{min(map(len, first))} and {min(map(len, last))} with a fraction of {validation}; take another "
+                    "fraction or longer trajectories"
+                )
+            trajectories, validation = list(first), list(last)
+        training, validation = Samples(self, trajectories), Samples(self, validation, "validation")
+        if validation.dtype != training.dtype:
+            raise TypeError(
+                f"validation: expected {training.dtype} as the trajectories have, found {validation.dtype}; convert one"
+            )
+        return training, validation
 
     def _fields(self, dtype):
         return self.model.kernel_parameters((self.model.sites,), dtype)[0]
@@ -266,8 +290,9 @@ class Training:
             data = (truth[0], p, float(self.dt), self.every, y, no_tape)
             steps = self.rollout * self.every
             kernels.launch("trajectory", self.model.kernel, self.scheme, data, 2, steps, self.device, self.threads)
-            squares = samples.weight[:, None] * np.square(y[1:] - truth[1:], dtype=np.float64)
-            total += squares.sum()
+            with np.errstate(all="ignore"):  # what blew up is told by the total
+                squares = samples.weight[:, None] * np.square(y[1:] - truth[1:], dtype=np.float64)
+                total += squares.sum()
         return total / samples.count if np.isfinite(total) else math.inf
 
     def _update(self, run, samples, orders, updates):
@@ -298,13 +323,16 @@ def _seeds(seeds):
     return found
 
 
-def _fingerprint(training, samples, seeds, weights):
-    """Of all that the result depends on."""
-    digest = hashlib.sha256()
-    names = [field.name for field in fields(training) if field.name not in ("base", "device", "threads")]
-    model = training.model  # tells the base by its kernel and its parameters
-    settings = [(name, getattr(training, name)) for name in names]
-    digest.update(repr((settings, seeds, model.kernel.NAME, model.parameters.keys())).encode())
-    for array in (training._fields(weights.dtype), weights, *(part for s in samples for part in (s.states, s.rows))):
+def _about(training, samples, seeds, weights):
+    """All that the result depends on but for the number of epochs, by name."""
+    names = [f.name for f in fields(training) if f.name not in ("network", "base", "epochs", "device", "threads")]
+    model, digest = training.model, hashlib.sha256()
+    for array in (weights, *(part for s in samples for part in (s.states, s.rows))):
         digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
-    return digest.hexdigest()[:32]
+    return {
+        **{name: repr(getattr(training, name)) for name in names},
+        "network": json.dumps(training.network.layers),
+        "base": f"{model.kernel.NAME} {training._fields(weights.dtype).tolist()}",
+        "seeds": repr(seeds),
+        "data or first weights": digest.hexdigest()[:32],
+    }

@@ -85,6 +85,9 @@ BAD = {
         "layer 2: expected two sources of as many",
     ),
     "one factor": (lambda: nn.product((1,)), ValueError, "of: expected 2 sources"),
+    "no factors": (lambda: nn.product(1), ValueError, "of: expected 2 sources, found 1; name two layers"),
+    "two numbers": (lambda: nn.relu((1, 0)), ValueError, r"of: expected the number of a layer or .*, found \(1, 0\)"),
+    "no number": (lambda: nn.add(["1", 2]), ValueError, "of: expected the number of a layer or .*, found '1'"),
     "width": (lambda: nn.convolution(1, 0), ValueError, "width: expected at least 1, found 0"),
     "weights": (
         lambda: Emulator(nn.sq_net(), np.zeros(19)),
