@@ -186,12 +186,22 @@ def parameter_fields(values, names, shape, dtype, uniform=None):
 
 
 def _in_precision(fields, names, dtype):
-    """Parameters (parameter, ...) in the precision of the state; those that it cannot hold are refused."""
+    """Parameters (parameter, ...) in the precision of the state."""
+    found = np.empty(fields.shape, dtype)
+    for index, name in enumerate(names):
+        found[index] = in_precision(fields[index], name, dtype)
+    return found
+
+
+def in_precision(values, name, dtype):
+    """Numbers in the precision of the state, as kernels take them; those that it cannot hold are refused."""
     with np.errstate(over="ignore"):
-        found = np.ascontiguousarray(fields, dtype)
-    for name, before, after in zip(names, fields, found):
-        if not np.isfinite(after).all():
-            raise ValueError(f"{name}: expected numbers within the range of {dtype}, found {np.abs(before).max():g}")
+        found = plain(values, dtype)
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"{name}: expected numbers within the range of {dtype}, found {np.abs(values).max():g}; take smaller ones "
+            "or float64"
+        )
     return found
 
 

@@ -10,10 +10,12 @@ def as_list(trajectories, name):
     parts = list(trajectories) if isinstance(trajectories, (list, tuple)) else [trajectories]
     if not parts:
         raise ValueError(f"{name}: expected an array (time, ..., site) or a list of such, found an empty list")
-    parts = [_arrays.floating(part, name) for part in parts]
+    parts = [_arrays.floating(_arrays.on_host(part, name), name) for part in parts]
     for part in parts:
         if part.ndim < 2:
             raise ValueError(f"{name}: expected shape (time, ..., site), found {part.shape}; pass whole trajectories")
+        if 0 in part.shape:
+            raise ValueError(f"{name}: expected times, members and sites, found shape {part.shape}; it is empty")
         if part.shape[-1] != parts[0].shape[-1]:
             raise ValueError(
                 f"{name}: expected as many sites in all, found {parts[0].shape[-1]} and {part.shape[-1]}; train on one "
@@ -74,7 +76,10 @@ class Samples:
             self.starts, self.width = (corners - left) % sites, left + region + right
         smallest = max(SMALLEST_RING, training.model.kernel.REACH)
         if self.width < smallest:
-            raise ValueError(f"{name}: expected at least {smallest} sites for this network, found {self.width}")
+            raise ValueError(
+                f"{name}: expected at least {smallest} sites for this network, found {self.width} in a sample; take "
+                "longer rings or larger regions"
+            )
         self.weight = np.zeros((leads, self.width), self.dtype)
         self.weight[:, left : left + region] = 1 / (leads * region)
         self.count = len(self.rows) * len(self.starts)

@@ -94,14 +94,20 @@ class Run:
     @classmethod
     def load(cls, path, about):
         variables, attributes = store.load(path)
-        found = json.loads(attributes.get("training", "{}"))
+        try:
+            found = json.loads(attributes["training"])
+            run = cls(**{name: data for name, (_, data) in variables.items()}, done=int(attributes["done"]))
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise ValueError(
+                f"checkpoint: expected one that a training wrote, found another file at {path}; name another one"
+            ) from None
         others = [name for name, value in about.items() if found.get(name) != value]
         if others:
             raise ValueError(
                 f"checkpoint: expected one of this training, found {path} with other {', '.join(others)}; remove it "
                 "or name another file"
             )
-        return cls(**{name: data for name, (_, data) in variables.items()}, done=int(attributes["done"]))
+        return run
 
 
 def _known(values, active):

@@ -101,7 +101,8 @@ class Model:
     def _with_weights(self, fields, weights, dtype):
         """`weights` None stands for no network, or for no change of its weights."""
         program = np.zeros((0, len(Row._fields)), np.int64) if self.network is None else self.network.program
-        return fields, program, np.zeros(0, dtype) if weights is None else _arrays.plain(weights, dtype)
+        weights = np.zeros(0) if weights is None else weights
+        return fields, program, _arrays.in_precision(weights, "weights", dtype)
 
     def parameter_pair(self, parameters_tl, shape, dtype):
         """The parameters and their changes, both in the same form."""

@@ -39,15 +39,13 @@ class Layer(NamedTuple):
 
 def convolution(channels, width=1, of=None, bias=True) -> Layer:
     """`channels` numbers a site, each a weighted sum of what is read there and round it, plus a bias."""
-    _arrays.count(channels, "channels")
-    _arrays.count(width, "width")
+    channels, width = _arrays.count(channels, "channels"), _arrays.count(width, "width")
     return Layer("convolution", _sources(of), channels, width, bool(bias))
 
 
 def product(of, channels=1) -> Layer:
     """`channels` weighted sums of all products of a channel of the one source with one of the other, at each site."""
-    _arrays.count(channels, "channels")
-    return Layer("product", _sources(of, 2), channels)
+    return Layer("product", _sources(of, 2), _arrays.count(channels, "channels"))
 
 
 def add(of) -> Layer:
@@ -82,15 +80,20 @@ def _sources(of, count=None):
             raise ValueError(f"of: expected {count} sources, found {of!r}; name two layers, such as [0, 2]")
     elif not isinstance(of, list):
         of = [of]
-    for source in of:
-        if not all(isinstance(n, Integral) for n in (source if isinstance(source, tuple) else [source])) or (
-            isinstance(source, tuple) and len(source) != 3
-        ):
-            raise ValueError(
-                f"of: expected the number of a layer or (layer, first channel, last channel + 1), found {source!r}; "
-                "name several in a list"
-            )
-    return tuple(of)
+    if not of:
+        raise ValueError("of: expected at least one source, found an empty list; leave it out for the layer before")
+    return tuple(map(_source, of))
+
+
+def _source(found):
+    """The number of a layer, or (layer, first channel, last channel + 1)."""
+    numbers = found if isinstance(found, tuple) else (found,)
+    if len(numbers) not in (1, 3) or not all(isinstance(number, Integral) for number in numbers):
+        raise ValueError(
+            f"of: expected the number of a layer or (layer, first channel, last channel + 1), found {found!r}; name "
+            "several in a list"
+        )
+    return tuple(map(int, numbers)) if len(numbers) == 3 else int(numbers[0])
 
 
 @dataclass(frozen=True)
@@ -112,12 +115,17 @@ class Network:
     name: str = "network"
 
     def __post_init__(self):
-        layers = tuple(self.layers)
-        if not layers or not all(isinstance(layer, Layer) for layer in layers):
+        layers = self.layers
+        if not isinstance(layers, (list, tuple)) or not layers or not all(isinstance(n, Layer) for n in layers):
+            found = [type(n).__name__ for n in layers] if isinstance(layers, (list, tuple)) else layers
             raise TypeError(
-                "layers: expected a list of layers such as convolution(16, 3) and relu(), found "
-                f"{[type(layer).__name__ for layer in layers]}; see l96kit.networks"
+                f"layers: expected a list of layers such as convolution(16, 3) and relu(), found {found!r}; see "
+                "l96kit.networks"
             )
+        if not isinstance(self.name, str):
+            raise TypeError(f"name: expected a string, found {self.name!r}; it appears in messages and files")
+        for layer in layers:
+            _arrays.one_of(layer.kind, ("convolution", "product", "sum", *POINTWISE), "layers")
         channels, resolved = [1], []
         for number, layer in enumerate(layers, 1):
             sources = tuple(_resolved(source, number, channels) for source in layer.of or (number - 1,))
@@ -199,7 +207,7 @@ class Network:
 
         Source: He et al. (2015), with a = sqrt(5), as the default of PyTorch's layers.
         """
-        weights = np.empty(self.size, dtype)
+        weights = _arrays.floating(np.empty(self.size, dtype), "dtype")
         for number, _, place, shape in self.shapes():
             layer = self.layers[number - 1]
             inputs = shape[1] if layer.kind == "product" else _inputs(layer) * layer.width
@@ -244,12 +252,15 @@ def _size(layer):
 def _is_in_place(layer, layers, readers):
     """Whether a layer may overwrite what it reads: all of a layer that no other reads. It saves half of the room.
 
-    The last layer may not, since its channel is to be the last one.
+    The last layer may not, since its channel is to be the last one. What a pointwise layer wrote may not be lost, since
+    its slope follows from it.
     """
     if POINTWISE.get(layer.kind) not in kernels.IN_PLACE or len(layer.of) > 1 or layer is layers[-1]:
         return False
     (number, start, stop), *_ = layer.of
-    return number > 0 and readers[number] == 1 and (start, stop) == (0, layers[number - 1].channels)
+    source = layers[number - 1]
+    reads_all = number > 0 and readers[number] == 1 and (start, stop) == (0, source.channels)
+    return reads_all and source.kind not in POINTWISE
 
 
 def _rows(layer, starts, write, at):
@@ -283,6 +294,12 @@ def save(path, network, weights, attributes=None):
 
     attributes : dict of more to keep, numbers and strings
     """
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"network: expected l96kit.Network, found {type(network).__name__}; pass (path, network, weights)"
+        )
+    if "network" in (attributes or {}):
+        raise ValueError("attributes: expected other names than 'network', found it; the file has the network there")
     weights = _arrays.floating(weights, "weights")
     for row in weights.reshape(-1, weights.shape[-1] if weights.ndim else 1):
         network.checked_weights(row)
@@ -303,16 +320,17 @@ def load(path):
     try:
         found = json.loads(attributes.pop("network"))
         version = found["format"]
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{path}: expected a network that l96kit saved, found none; name another file") from None
-    if version != FORMAT:
-        raise ValueError(f"{path}: expected format {FORMAT}, found {version}; read it with the l96kit that wrote it")
-    layers = [Layer(kind, tuple(map(tuple, of)), *rest) for kind, of, *rest in found["layers"]]
-    network = Network(layers, found["name"])
-    weights = variables["weights"][1]
-    for row in weights.reshape(-1, weights.shape[-1]):
-        network.checked_weights(row, f"{path}: weights")
-    return network, weights, attributes
+        if version == FORMAT:
+            layers = [Layer(kind, tuple(map(tuple, of)), *rest) for kind, of, *rest in found["layers"]]
+            network, weights = Network(layers, found["name"]), _arrays.floating(variables["weights"][1], "weights")
+            for row in weights.reshape(-1, weights.shape[-1]):
+                network.checked_weights(row)
+            return network, weights, attributes
+    except (LookupError, TypeError, ValueError) as problem:
+        raise ValueError(
+            f"{path}: expected a network that l96kit saved, found none ({problem}); name another file"
+        ) from None
+    raise ValueError(f"{path}: expected format {FORMAT}, found {version!r}; read it with the l96kit that wrote it")
 
 
 # --- the networks of Nonnenmacher & Greenberg (2021) ----------------------------------------------------------------

@@ -103,7 +103,12 @@ def observe(truth, number, sigma, rng, rotating=False) -> SiteObservations:
     Source: the setting of Fertig, Harlim & Hunt (2007), with the sites drawn anew each time; rotating as in
     Nonnenmacher & Greenberg (2021), here for each window by itself.
     """
-    _arrays.count(number, "number")
+    truth = _arrays.floating(_arrays.on_host(truth, "truth"), "truth")
+    if truth.ndim < 2 or 0 in truth.shape:
+        raise ValueError(f"truth: expected shape (time, ..., site), found {truth.shape}; pass a trajectory")
+    if _arrays.count(number, "number") > truth.shape[-1]:
+        raise ValueError(f"number: expected at most the {truth.shape[-1]} sites of a state, found {number}; take fewer")
+    sigma = _arrays.positive(sigma, "sigma")
     if rotating:
         sites = _rotating_sites(truth.shape, number, rng)
     else:

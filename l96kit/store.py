@@ -4,11 +4,19 @@ import errno
 import os
 import tempfile
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 import numpy as np
 
 from l96kit import __version__, _arrays
+
+
+def path_of(path, name) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise TypeError(f"{name}: expected a path, found {path!r}; pass a string or a pathlib.Path") from None
 
 
 def writable_folder(path, name="out", make=True) -> Path:
@@ -76,8 +84,9 @@ def save(path, variables, attributes=None, coordinates=None):
                 f"coordinates: expected shape ({lengths[dimension]},) for {dimension!r}, found {shape}; give one value "
                 "for each index"
             )
+    attributes = {name: _checked_attribute(name, value) for name, value in (attributes or {}).items()}
     with _whole_file(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({"l96kit_version": __version__, **(attributes or {})})
+        file.attrs.update({**attributes, "l96kit_version": __version__})
         for dimension, length in lengths.items():
             values = coordinates.get(dimension, np.arange(length))
             values, units = values if isinstance(values, tuple) else (values, "1")
@@ -89,6 +98,19 @@ def save(path, variables, attributes=None, coordinates=None):
             for axis, dimension in enumerate(dimensions):
                 file[name].dims[axis].attach_scale(file[dimension])
             file[name].attrs.update({"units": "1", **about})
+
+
+def _checked_attribute(name, value):
+    """A number, a string, or an array of either, small enough for HDF5 to keep it as an attribute."""
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"attributes: expected names that are strings, found {name!r}; rename it")
+    found = np.asarray(value) if not isinstance(value, dict) else np.asarray(None)
+    if found.dtype.kind not in "biufcSU" or (found.ndim and (found.dtype.kind == "U" or found.nbytes > 60_000)):
+        raise TypeError(
+            f"{name}: expected a number, a string or a small array of numbers, found {type(value).__name__}; keep it "
+            "as a variable or as text"
+        )
+    return value
 
 
 def _checked_variable(name, variable):
@@ -144,14 +166,20 @@ def _whole_file(path):
         with open(temporary, "rb+") as whole:
             os.fsync(whole.fileno())
         os.replace(temporary, path)
-    except OSError as problem:
+    except (OSError, RuntimeError) as problem:  # h5py has both
         full = problem.errno == errno.ENOSPC or "No space left" in str(problem)
-        what = f"{problem.strerror or problem} ({path.parent})"
+        what = f"{getattr(problem, 'strerror', None) or problem} ({path.parent})"
         reason = "the disk is full; free some space" if full else f"{what}; choose another folder"
         raise OSError(f"{path}: expected to write a whole file, found that {reason}") from problem
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def sweep(path):
+    """Remove what writers of a file left beside it when they were killed."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+        left.unlink(missing_ok=True)
 
 
 def _umask():
@@ -167,7 +195,7 @@ def load(path):
     Raises
     ------
     FileNotFoundError, ValueError
-        no such file; one that is not HDF5 or not whole
+        no such file; one that is not HDF5, not whole, or not of the form that `save` gives it
     """
     import h5py
 
@@ -182,5 +210,10 @@ def load(path):
                 if not data.is_scale
             }
             return variables, dict(file.attrs)
+    except (AttributeError, LookupError, RuntimeError) as problem:
+        raise ValueError(
+            f"{path}: expected arrays with named dimensions, as l96kit writes them, found others ({problem}); read it "
+            "with h5py"
+        ) from None
     except OSError as problem:
         raise ValueError(f"{path}: expected a whole HDF5 file, found that {problem}; write it anew") from problem

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,8 @@ class Trained:
     """Networks that were trained side by side, one for each seed.
 
     weights : (seed, weight), those with the smallest validation loss
-    loss : (seed,), that loss: the mean squared error over samples, leads and sites
+    loss : (seed,), that loss: the mean squared error over samples, leads and sites; infinite for a network that blew up
+        before it was validated, whose weights are its first ones
     converged : (seed,), whether training stopped since that loss no longer fell; otherwise all epochs were used up, or
         the network blew up
     updates : (validation,), after how many updates the histories were taken
@@ -114,23 +114,21 @@ class Training:
             raise TypeError(
                 f"network: expected l96kit.Network, found {type(self.network).__name__}; make one from a list of layers"
             )
-        for name in ("every", "rollout", "batch", "rate_patience", "patience", "epochs"):
-            _arrays.count(getattr(self, name), name)
-        for name in ("region", "validate_every"):
+        for name in ("every", "rollout", "batch", "rate_patience", "patience", "epochs", "region", "validate_every"):
             if getattr(self, name) is not None:
-                _arrays.count(getattr(self, name), name)
-        for name in ("learning_rate", "rate_factor", "smallest_rate"):
-            _arrays.positive(getattr(self, name), name)
+                object.__setattr__(self, name, _arrays.count(getattr(self, name), name))
+        for name in ("dt", "learning_rate", "rate_factor", "smallest_rate"):
+            object.__setattr__(self, name, _arrays.positive(getattr(self, name), name))
         if self.rate_factor >= 1:
             raise ValueError(f"rate_factor: expected a number below 1, found {self.rate_factor}; 0.1 is usual")
         if self.region is not None and not self.ring:
             raise ValueError("region: expected None with ring=False, found both; give pieces of the size that you want")
+        Propagator(self.model, self.dt, self.scheme, "cpu", self.threads)  # checks these, and the base
         if self.base is not None and not all(np.ndim(value) == 0 for value in self.base.parameters.values()):
             raise ValueError("base: expected one number for each parameter, found an array; train with uniform ones")
         _arrays.one_of(self.device, ("cpu", "cuda"), "device")
         if self.device == "cuda":
             kernels.require_cuda()
-        Propagator(self.model, self.dt, self.scheme, "cpu", self.threads)  # checks these
 
     @cached_property
     def model(self) -> Emulator:
@@ -152,7 +150,7 @@ class Training:
         for L-BFGS-B, which needs a large number in its place.
         """
         samples = Samples(self, trajectories)
-        weights = _arrays.plain(self.network.checked_weights(weights), samples.dtype)
+        weights = self._plain_weights(weights, samples)
         whole = samples.count - samples.count % AT_ONCE  # in parts, for the threads
         J, gradient = 0.0, np.zeros_like(weights)
         for chosen in (np.arange(whole).reshape(-1, 1, AT_ONCE), np.arange(whole, samples.count)[None, None]):
@@ -167,7 +165,7 @@ class Training:
     def loss(self, weights, trajectories):
         """The loss J of all samples in the trajectories; infinite if a rollout blows up."""
         samples = Samples(self, trajectories)
-        return self._loss(_arrays.plain(self.network.checked_weights(weights), samples.dtype), samples)
+        return self._loss(self._plain_weights(weights, samples), samples)
 
     def fit(self, trajectories, validation=0.1, seeds=1, weights=None, checkpoint=None, progress=False) -> Trained:
         """Train a network for each seed, all at once.
@@ -190,7 +188,7 @@ class Training:
         ValueError, TypeError
             what does not fit, before any work; a checkpoint of another training
         ArithmeticError
-            if a network blew up before it was validated once
+            if all networks blew up before they were validated once
         """
         training, validation = self._split(trajectories, validation)
         seeds = _seeds(seeds)
@@ -201,9 +199,10 @@ class Training:
             )
         run = Run.begin(self, training.dtype, seeds, weights)
         if checkpoint is not None:
-            checkpoint = Path(checkpoint)
+            checkpoint = store.path_of(checkpoint, "checkpoint")
             store.writable_folder(checkpoint.parent, "checkpoint", make=False)
             about = _about(self, (training, validation), seeds, run.weights)
+            store.sweep(checkpoint)
             if checkpoint.exists():
                 run = Run.load(checkpoint, about)
         per_epoch = training.count // self.batch
@@ -227,10 +226,10 @@ class Training:
                 if checkpoint is not None and (late or not run.active.any()):
                     run.save(checkpoint, about)
                     saved = time.monotonic()
-        if not np.isfinite(run.best_loss).all():
+        if not np.isfinite(run.best_loss).any():
             raise ArithmeticError(
-                f"training: expected finite losses, found none for seed {seeds[int(np.argmax(run.best_loss))]}; take a "
-                "smaller learning rate or other first weights"
+                f"training: expected finite losses, found none for seeds {seeds}; take a smaller learning rate or "
+                "other first weights"
             )
         histories = run.updates, run.training_losses, run.validation_losses, run.learning_rates
         return Trained(self.network, seeds, run.best, run.best_loss, run.waited >= self.patience, *histories)
@@ -258,6 +257,9 @@ class Training:
                 f"validation: expected {training.dtype} as the trajectories have, found {validation.dtype}; convert one"
             )
         return training, validation
+
+    def _plain_weights(self, weights, samples):
+        return _arrays.in_precision(self.network.checked_weights(weights), "weights", samples.dtype)
 
     def _fields(self, dtype):
         return self.model.kernel_parameters((self.model.sites,), dtype)[0]

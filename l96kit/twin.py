@@ -86,8 +86,14 @@ def cycled_fourdvar(
     rng = np.random.default_rng() if rng is None else rng
     window, cycles = _arrays.count(window, "window", 2), _arrays.count(cycles, "cycles")
     leads = np.asarray(leads)
+    if leads.ndim != 1 or leads.dtype.kind not in "iu" or not len(leads) or (np.diff(leads, prepend=-1) < 1).any():
+        raise ValueError(f"leads: expected whole numbers from 0 on, ascending, found {leads.tolist()}; give time steps")
     propagator, sites = method.propagator, method.propagator.model.sites
     simulator = propagator if simulator is None else simulator
+    if not isinstance(simulator, Propagator):
+        raise TypeError(
+            f"simulator: expected l96kit.Propagator, found {type(simulator).__name__}; give a model its step"
+        )
     if (simulator.dt, simulator.model.sites) != (propagator.dt, sites):
         raise ValueError(
             f"simulator: expected dt = {propagator.dt} and {sites} sites like the method's, found {simulator.dt} and "

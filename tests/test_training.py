@@ -5,12 +5,14 @@ import sys
 import time
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from l96kit import Emulator, Lorenz96, Network, Propagator, Training, networks, store
+from l96kit._training_run import Run
 from l96kit.networks import convolution, relu, sq_net, sq_net_of_lorenz96, tanh
 
 NETWORK = Network((convolution(3, 4), tanh(), convolution(2, 2), relu(), convolution(1)), "small")
@@ -104,6 +106,91 @@ def test_updates_are_those_of_adam():
     found = training.fit(y, y, weights=weights)
     assert found.validation_losses[0] > found.validation_losses[-1]
     np.testing.assert_allclose(found.best, expected, rtol=1e-9)
+
+
+def test_minibatches_are_a_permutation_in_each_epoch():
+    """A whole training in NumPy, told by the losses which samples each minibatch held."""
+    y, weights = trajectories(21, ()), small_weights()  # 21 samples, two minibatches of 8 in an epoch
+    training = Training(NETWORK, 0.05, batch=8, epochs=3, learning_rate=0.01, validate_every=1)
+    found = training.fit(y, y, seeds=[7], weights=weights)
+    orders = [np.random.default_rng((7, epoch)).permutation(21)[:16].reshape(2, 8) for epoch in range(3)]
+    pairs = [np.stack([y[:-1][batch], y[1:][batch]]) for order in orders for batch in order]
+    whole = replace(training, batch=1)
+    losses = []
+
+    def gradient_of(pair):
+        def gradient(w):
+            J, g = whole.gradient(w, pair)
+            losses.append(J)
+            return g
+
+        return gradient
+
+    adam(weights, map(gradient_of, pairs), 0.01)
+    np.testing.assert_allclose(found.training_losses[:, 0], losses, rtol=1e-9)
+
+
+def test_more_samples_than_go_at_once():
+    y, weights = trajectories(600, (4,)), small_weights()
+    training = Training(NETWORK, 0.05, scheme="euler")
+    J, gradient = training.gradient(weights, y)
+    parts = [training.gradient(weights, y[:, member]) for member in range(4)]
+    np.testing.assert_allclose(J, np.mean([part[0] for part in parts]), rtol=1e-12)
+    np.testing.assert_allclose(gradient, np.mean([part[1] for part in parts], axis=0), rtol=0, atol=1e-12 * J)
+    np.testing.assert_allclose(training.loss(weights, y), J, rtol=1e-12)
+
+
+def judged(losses, **settings):
+    """Learning rates and activity (validation, seed) while validations find the given losses (validation, seed)."""
+    training = Training(NETWORK, 0.05, learning_rate=1.0, rate_factor=0.5, **settings)
+    run = Run.begin(training, np.float64, tuple(range(len(losses[0]))), None)
+    rates, active = [], []
+    for done, found in enumerate(losses, 1):
+        run.done = done
+        run.judge(np.array(found), training, 1000)
+        rates.append(run.rates.tolist())
+        active.append(run.active.tolist())
+    return rates, active
+
+
+def test_the_schedule_by_hand():
+    losses = [[5.0], [6.0], [6.0], [6.0], [6.0], [4.0], [4.0], [4.0], [4.0], [4.0], [4.0], [4.0]]
+    rates, active = judged(losses, rate_patience=2, patience=6)
+    assert [rate for (rate,) in rates] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125, 0.125, 0.0625, 0.0625, 0.03125]
+    assert [on for (on,) in active] == [True] * 11 + [False]
+    rates, _ = judged([[1.0]] * 9, rate_patience=2, patience=20, smallest_rate=0.5)
+    assert [rate for (rate,) in rates] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25]
+    rates, active = judged([[1.0, 9.0], [1.0, 8.0], [1.0, 7.0], [1.0, 6.0]], rate_patience=2, patience=3)
+    assert rates == [[1, 1], [1, 1], [0.5, 1], [0.5, 1]]
+    assert active == [[True, True], [True, True], [True, True], [False, True]]
+
+
+def test_seeds_with_rates_and_ends_of_their_own_are_those_trained_alone():
+    y = trajectories(30)
+    training = Training(NETWORK, 0.05, batch=8, learning_rate=0.1, rate_patience=1, patience=4, epochs=200)
+    seeds = (3, 11, 4, 8)
+    together = training.fit(y, seeds=seeds)
+    ends = np.isfinite(together.validation_losses).sum(axis=0)
+    rates = together.learning_rates[: ends.min()]
+    assert len(set(ends)) > 1 and (rates != rates[:, :1]).any()
+    for index, seed in enumerate(seeds):
+        alone = training.fit(y, seeds=[seed])
+        np.testing.assert_array_equal(alone.best, together.weights[index])
+        for name in ("training_losses", "validation_losses", "learning_rates"):
+            found = getattr(together, name)[: len(alone.updates), index]
+            np.testing.assert_array_equal(getattr(alone, name)[:, 0], found)
+    assert together.loss.min() < together.loss.max()
+    np.testing.assert_array_equal(together.best, together.weights[np.argmin(together.loss)])
+
+
+def test_a_region_that_does_not_divide_the_ring_overlaps_the_one_before():
+    y, weights = trajectories(4, sites=29), small_weights()
+    training = Training(NETWORK, 0.025, every=2, region=7, scheme="heun")
+    squares = (Propagator(Emulator(NETWORK, weights, 29), 0.025, "heun").forecast(y[:-1], 2) - y[1:]) ** 2
+    starts = (0, 7, 14, 21, 22)
+    expected = np.mean([squares[..., start : start + 7].mean() for start in starts])
+    np.testing.assert_allclose(training.gradient(weights, y)[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(training.loss(weights, y), expected, rtol=1e-12)
 
 
 def test_seeds_are_independent_and_threads_change_nothing():
@@ -200,6 +287,21 @@ def test_networks_in_files(tmp_path):
     store.save(tmp_path / "other.h5", {"x": (("site",), np.zeros(3))})
     with pytest.raises(ValueError, match="expected a network that l96kit saved"):
         networks.load(tmp_path / "other.h5")
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file.create_group("layers")["x"] = 1
+    with pytest.raises(ValueError, match="expected arrays with named dimensions"):
+        networks.load(tmp_path / "foreign.h5")
+    for wrong in ("[]", '{"format": 1}', '{"format": 1, "layers": [["foo", [[0, 0, 1]], 1]], "name": "a"}'):
+        store.save(tmp_path / "wrong.h5", {"weights": (("weight",), np.zeros(1))}, {"network": wrong})
+        with pytest.raises(ValueError, match="expected a network that l96kit saved"):
+            networks.load(tmp_path / "wrong.h5")
+    with pytest.raises(ValueError, match="attributes: expected other names than 'network'"):
+        networks.save(tmp_path / "b.h5", network, weights, {"network": "mine"})
+    with pytest.raises(TypeError, match="when: expected a number, a string or a small array of numbers, found dict"):
+        networks.save(tmp_path / "b.h5", network, weights, {"when": {}})
+    whole_numbers = Network([convolution(np.int64(1), np.int64(3), of=[np.int64(0)])])
+    networks.save(tmp_path / "c.h5", whole_numbers, np.zeros(4))
+    assert networks.load(tmp_path / "c.h5")[0] == whole_numbers
     with pytest.raises(FileNotFoundError, match="expected a file, found none"):
         networks.load(tmp_path / "none.h5")
     with pytest.raises(ValueError, match="as many as sqNet has"):
@@ -216,9 +318,15 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         (replace(training, learning_rate=0.1, every=2), y, 1, "every, learning_rate"),
         (replace(training, network=sq_net()), y, 1, "network, data or first weights"),
         (replace(training, base=Lorenz96(12, 8.0)), y, 1, "base"),
+        (replace(training, dt=np.float64(0.1)), y, 1, "dt"),
     ):
         with pytest.raises(ValueError, match=f"checkpoint: expected one of this training, .* other {named}; remove it"):
             other.fit(data, seeds=seeds, checkpoint=path)
+    store.save(path, {"x": (("site",), np.zeros(3))})
+    with pytest.raises(ValueError, match="checkpoint: expected one that a training wrote, found another file"):
+        training.fit(y, checkpoint=path)
+    with pytest.raises(TypeError, match="checkpoint: expected a path, found 3"):
+        training.fit(y, checkpoint=3)
     with pytest.raises(OSError, match="checkpoint: expected a folder that can be written to, found .*none"):
         training.fit(y, checkpoint=tmp_path / "none" / "run.h5")
     assert not (tmp_path / "none").exists()
@@ -252,11 +360,23 @@ BAD = {
     "constant": (lambda: SMALL.fit(np.full_like(Y, 2.0)), ValueError, "trajectories: expected states that change"),
     "one time": (lambda: SMALL.fit(Y[:1], Y), ValueError, "expected more than rollout = 1 times, found 1"),
     "one state": (lambda: SMALL.fit(Y[0, 0]), ValueError, r"expected shape \(time, ..., site\)"),
+    "empty": (lambda: SMALL.fit(Y[:, :0]), ValueError, r"trajectories: expected times, members and sites, found shape"),
+    "no base": (lambda: Training(NETWORK, 0.05, base=8.0), TypeError, "base: expected a model without a network"),
+    "base of its own": (
+        lambda: Training(NETWORK, 0.05, base=Emulator(NETWORK, 0.0)),
+        TypeError,
+        "base: expected a model without a network",
+    ),
+    "weights out of range": (
+        lambda: SMALL.gradient(np.full(NETWORK.size, 1e60), Y.astype("f4")),
+        ValueError,
+        "weights: expected numbers within the range of float32",
+    ),
     "integers": (lambda: SMALL.fit(Y.astype(int)), TypeError, "trajectories: expected float32 or float64"),
     "mixed": (lambda: SMALL.fit([Y, Y.astype("f4")]), TypeError, "expected one precision"),
     "sites": (lambda: SMALL.fit([Y, Y[..., :8]]), ValueError, "expected as many sites in all, found 12 and 8"),
     "none": (lambda: SMALL.fit([]), ValueError, "found an empty list"),
-    "validation": (lambda: SMALL.fit(Y, 1.5), ValueError, "expected a fraction between 0 and 1, found 1.5"),
+    "validation": (lambda: SMALL.fit(Y, 1.5), ValueError, "a fraction between 0 and 1, found 1.5"),
     "whole number": (lambda: SMALL.fit(Y, 0), ValueError, "trajectories or a fraction between 0 and 1, found 0;"),
     "no validation": (
         lambda: SMALL.fit(Y, None),
@@ -306,5 +426,10 @@ def test_what_does_not_fit_is_refused(kind):
 
 
 def test_a_training_that_blows_up_says_so():
-    with pytest.raises(ArithmeticError, match="training: expected finite losses, found none for seed 5"):
-        Training(NETWORK, 0.05, learning_rate=1e300, epochs=3).fit(Y, seeds=[5])
+    training = Training(NETWORK, 0.05, epochs=3)
+    with pytest.raises(ArithmeticError, match=r"training: expected finite losses, found none for seeds \(5,\)"):
+        replace(training, learning_rate=1e300).fit(Y, seeds=[5])
+    good, wild = small_weights(), np.full(NETWORK.size, 1e150)
+    found = training.fit(Y, seeds=2, weights=np.stack([wild, good]))
+    assert found.loss[0] == np.inf and found.loss[1] < np.inf
+    np.testing.assert_array_equal(found.best, training.fit(Y, seeds=[1], weights=good).best)

@@ -7,7 +7,6 @@ from l96kit import FourDVar, Lorenz96, Propagator
 from l96kit.checks import taylor_test
 from l96kit.observations import SiteObservations, interpolate, observe
 from l96kit.propagators import BlowUpError
-from l96kit.twin import cycled_fourdvar, spun_up
 
 SITES = 12
 PROPAGATOR = Propagator(Lorenz96(SITES, 8.0), dt=0.0125)
@@ -112,23 +111,6 @@ def test_the_first_guess_is_periodic_and_keeps_the_observations():
     guess = interpolate(observations, SITES)
     np.testing.assert_allclose(guess[[1, 2, 3, 4]], [1, 2, 3, 4])
     np.testing.assert_allclose(guess[[9, 10, 11, 0, 1]], [-1, -0.5, 0, 0.5, 1])
-
-
-def test_observed_sites_differ_and_are_drawn_anew():
-    rng = np.random.default_rng(7)
-    observations = observe(np.zeros((50, 2, SITES)), 4, 1.0, rng)
-    assert all(len(set(sites)) == 4 for sites in observations.sites.reshape(-1, 4))
-    assert len({tuple(sites) for sites in observations.sites.reshape(-1, 4)}) > 40
-
-
-def test_the_analysis_is_better_than_the_observations_allow_alone():
-    rng = np.random.default_rng(8)
-    start = spun_up(PROPAGATOR, 2, 10, rng)
-    result = cycled_fourdvar(FourDVar(PROPAGATOR), start, 40, 6, number=4, rng=rng, leads=(0, 8))
-    assert result.analysis_rmse[3:].mean() < 0.9
-    assert result.forecast_rmse.shape == (2, 6, 2)
-    assert np.isfinite(result.observed).sum(axis=(1, 3)).tolist() == [[160, 160]] * 6
-    np.testing.assert_array_equal(result.truth[1], PROPAGATOR.trajectory(start, 40)[40])
 
 
 def test_a_first_guess_that_blows_up_is_reported():

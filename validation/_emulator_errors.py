@@ -98,7 +98,7 @@ def figure_2(options):
                 interval(jacobians),
                 interval(lyapunov),
                 interval(rollouts[:, round(3 * 0.6 / DT)]),
-                ", ".join(map(str, about["updates"])),
+                ", ".join(map(str, about["updates"][: options.seeds])),
             )
         )
     headings = (

@@ -99,7 +99,13 @@ def figure_a3(options):
     for region in REGIONS:
         size = max(1, batch * 10 // region) if region < 640 else 1
         training = Training(
-            networks.sq_net(), DT, region=region, batch=size, validate_every=2000, rate_patience=20, epochs=5000
+            networks.sq_net(),
+            DT,
+            region=region,
+            batch=size,
+            validate_every=2000,
+            rate_patience=20,
+            epochs=2 if options.quick else 5000,
         )
         found = training.fit(y[: cut + 1], y[cut:], seeds=seeds, progress=True)
         errors = [float(rmse(emulator("sqNet", w, sites=640).step(x), truth).mean()) for w in found.weights]

@@ -26,9 +26,15 @@ FIGURES = {"1": figure_1, "2": figure_2, "3": figure_3, "s3": figure_s3, "a3": f
 def network(text):
     """From deepNet:1200 or sqNet:1200:float64."""
     name, steps, dtype = (*text.split(":"), "float32")[:3]
-    if name not in BUILDERS or int(steps) not in SIZES:
+    if name not in BUILDERS or int(steps) not in SIZES or dtype not in ("float32", "float64"):
         raise ValueError(text)
     return name, int(steps), np.dtype(dtype).type
+
+
+def whole_number(text):
+    if int(text) < 2:
+        raise ValueError(text)
+    return int(text)
 
 
 DEFAULT = (
@@ -56,18 +62,21 @@ def main(arguments=None):
         default=[*map(network, DEFAULT)],
         help="for figure 2, such as deepNet:1200 or sqNet:12000:float64",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="networks that are trained")
-    parser.add_argument("--windows", nargs="+", type=int, default=list(WINDOWS), help="for figure 3, in steps")
+    parser.add_argument("--seeds", type=whole_number, default=3, help="networks that are trained")
+    parser.add_argument("--windows", nargs="+", type=whole_number, default=list(WINDOWS), help="for figure 3, in steps")
     parser.add_argument(
         "--length", type=float, default=4.0, help="time units of each truth that are scored in figure 3"
     )
-    parser.add_argument("--states", type=int, default=1000, help="for figure 2")
+    parser.add_argument("--states", type=whole_number, default=1000, help="for figure 2")
     parser.add_argument("--quick", action="store_true", help="small: a look, not a measurement")
     parser.add_argument(
         "--store", action="store_true", help="keep networks, tables, numbers and figures in validation/results/"
     )
     options = parser.parse_args(arguments)
+    if options.quick and options.store:
+        parser.error("--quick is a look and --store keeps measurements; take one of them")
     if options.quick:
+        options.networks = [chosen for chosen in options.networks if chosen[1] == 1200]
         options.states, options.windows = min(options.states, 20), options.windows[:2]
     for name in dict.fromkeys("2" if name == "a2" else name for name in options.figure):
         make = FIGURES[name]

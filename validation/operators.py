@@ -337,7 +337,9 @@ MIXED = Network(  # every kind of layer, sources of all kinds, odd numbers of ch
     ),
     "mixed",
 )
-TANH = Network((convolution(3, 3), tanh(), convolution(2, 2), tanh(), convolution(1)), "tanh")
+TANH = Network(  # pointwise layers right behind others, of which none may lose what its slope follows from
+    (convolution(3, 3), tanh(), tanh(), convolution(2, 2), tanh(), leaky_relu(), tanh(), convolution(1)), "tanh"
+)
 RELU = Network((convolution(6, 3), relu(), convolution(5), relu(), convolution(1, 3)), "relu")
 
 
@@ -413,6 +415,12 @@ OPERATORS = (
     Tendency("deepNet.tendency", _NETWORK + _TENDENCY, **_network(deep_net(), 0.2)),
     Trajectory("mixed network.trajectory, rk4", _NETWORK + _TRAJECTORY, **_network(MIXED, 0.15)),
     Step("sqNet.step, rk4", _NETWORK + _TRAJECTORY, **_network(sq_net())),
+    Step(
+        "lorenz96 and sqNet.step, euler, F number",
+        _NETWORK + _TRAJECTORY,
+        **_network_added_to_lorenz96(sq_net(), "number"),
+        scheme="euler",
+    ),
     Step("bilinNet.step, euler", _NETWORK + _TRAJECTORY, **_network(bilin_net()), scheme="euler"),
     Trajectory(
         "lorenz96 and relu network.trajectory, heun, F per site",
