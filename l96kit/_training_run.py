@@ -75,11 +75,8 @@ class Run:
 
     def summary(self):
         """For the progress bar."""
-        return {
-            "loss": f"{self.best_loss.min():.3g}",
-            "rate": f"{self.rates.max():.0e}",
-            "active": int(self.active.sum()),
-        }
+        best = {"best": f"{self.best_loss.min():.3g}"} if len(self.updates) else {}
+        return {**best, "rate": f"{self.rates.max():.0e}", "seeds": int(self.active.sum())}
 
     def save(self, path, about):
         """`about` tells all that the result depends on, by name."""

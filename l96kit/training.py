@@ -220,8 +220,8 @@ class Training:
                 pace = updates / max(time.monotonic() - started, 1e-6)
                 if run.done == due:
                     self._validate(run, validation, last)
+                bar.set_postfix(refresh=False, **run.summary())
                 bar.update(updates)
-                bar.set_postfix(**run.summary())
                 late = time.monotonic() - saved > BETWEEN_CHECKPOINTS
                 if checkpoint is not None and (late or not run.active.any()):
                     run.save(checkpoint, about)
