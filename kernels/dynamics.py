@@ -231,7 +231,10 @@ def _of_network(reach, stages, team, lanes):
 
 
 def _sum(one, other):
-    """Each of the two has tile arrays of its own; f, f_tl, f_ad and the sums are pairs."""
+    """Functions of a site, which need no preparation, and a network; each has tile arrays of its own.
+
+    f, f_tl, f_ad and the sums are pairs.
+    """
     own = one.tiles
 
     def binding(bind_one, bind_other):
@@ -244,7 +247,7 @@ def _sum(one, other):
 
     begin_one, begin_other, end_one, end_other = one.begin, other.begin, one.end, other.end
     slope_one, slope_other, slope_tl_one, slope_tl_other = one.slope, other.slope, one.slope_tl, other.slope_tl
-    prepare_tl_one, prepare_tl_other = one.prepare_tl, other.prepare_tl
+    prepare_tl_other = other.prepare_tl
     start_one, start_other, finish_one, finish_other = one.start, other.start, one.finish, other.finish
 
     @inline
@@ -259,15 +262,14 @@ def _sum(one, other):
         end_other((p_ad, tiles_ad[own:], tile, first))
 
     def prepare(stage):
-        prepare_one, prepare_other = one.prepare(stage), other.prepare(stage)
+        prepare_other = other.prepare(stage)
 
         @inline
-        def both(args):
+        def at_stage(args):
             x, f, n = args
-            prepare_one((x, f[0], n))
             prepare_other((x, f[1], n))
 
-        return both
+        return at_stage
 
     @inline
     def slope(args, j):
@@ -277,7 +279,6 @@ def _sum(one, other):
     @inline
     def prepare_tl(args):
         x_tl, f, f_tl, n = args
-        prepare_tl_one((x_tl, f[0], f_tl[0], n))
         prepare_tl_other((x_tl, f[1], f_tl[1], n))
 
     @inline
@@ -286,15 +287,14 @@ def _sum(one, other):
         return slope_tl_one((x, f[0], x_tl, f_tl[0]), j) + slope_tl_other((x, f[1], x_tl, f_tl[1]), j)
 
     def prepare_ad(stage):
-        prepare_one, prepare_other = one.prepare_ad(stage), other.prepare_ad(stage)
+        prepare_other = other.prepare_ad(stage)
 
         @inline
-        def both(args):
+        def at_stage(args):
             y_ad, weight, f, f_ad, n = args
-            prepare_one((y_ad, weight, f[0], f_ad[0], n))
             prepare_other((y_ad, weight, f[1], f_ad[1], n))
 
-        return both
+        return at_stage
 
     def slope_ad(scale):
         slope_one, slope_other = one.slope_ad(scale), other.slope_ad(scale)

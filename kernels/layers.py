@@ -210,7 +210,7 @@ def layers(team, lanes, first, fill):
         if row.bias == MORE:
             return
         for o in range(row.outputs):
-            value = w[row.bias + o] if row.bias >= 0 and len(w) > 0 else y.dtype.type(0)
+            value = w[row.bias + o] if row.bias >= 0 and len(w) else y.dtype.type(0)
             channel = sites_of(y, row.write + o, 0, size, n)
             for k in places(n):
                 channel[k] = value
@@ -235,7 +235,7 @@ def layers(team, lanes, first, fill):
             halos(room_tl, row.read, row.inputs, size, n)
         begin(row, room_tl, w_tl, size, n)
         add_convolution(row, room_tl, room_tl, w, size, n)
-        if len(w_tl) > 0:
+        if len(w_tl):
             add_convolution(row, room, room_tl, w_tl, size, n)
 
     @called
@@ -264,7 +264,7 @@ def layers(team, lanes, first, fill):
         if row.taps > 1:
             halos(room_ad, row.write, row.outputs, size, n)
         add_transposed(row, room_ad, room_ad, w, size, n)
-        if len(w_ad) > 0:
+        if len(w_ad):
             gather_products(row, w_ad, room, room_ad, size, n)
 
     # product
@@ -292,7 +292,7 @@ def layers(team, lanes, first, fill):
         begin(row, room_tl, w_tl, size, n)
         add_bilinear(row, w, room_tl, room, room_tl, size, n)
         add_bilinear(row, w, room, room_tl, room_tl, size, n)
-        if len(w_tl) > 0:
+        if len(w_tl):
             add_bilinear(row, w_tl, room, room, room_tl, size, n)
 
     @called
@@ -309,7 +309,7 @@ def layers(team, lanes, first, fill):
                     for k in places(n):
                         left_ad[k] += w[at] * right[k] * y_ad[k]
                         right_ad[k] += w[at] * left[k] * y_ad[k]
-                    if rank() == 0 and len(w_ad) > 0:
+                    if rank() == 0 and len(w_ad):
                         total = w_ad.dtype.type(0)
                         for k in range(n):
                             total += left[k] * right[k] * y_ad[k]

@@ -13,7 +13,7 @@ import numpy as np
 from l96kit.checks import dot_test, taylor_test
 from l96kit.kernels import _targets
 from l96kit.reference import linearize
-from l96kit.validation.operators import Loss, Trajectory, launching
+from l96kit.validation.operators import Loss, Step, Trajectory, launching
 
 MOST_INPUTS = 5000
 
@@ -75,7 +75,7 @@ class _About:
             return sum(np.size(part) for part in self.inputs) <= MOST_INPUTS
         if name == "threads":
             return self.device == "cpu"
-        if name in ("rows", "broadcast", "overwriting"):
+        if name in ("rows", "state alone", "broadcast", "overwriting"):
             return not isinstance(self.operator, Loss)  # one number, which is added up with its gradient
         return name not in ("checkpoints", "no steps") or isinstance(self.operator, Trajectory)
 
@@ -157,15 +157,42 @@ class _About:
             relative(tuple(adjoint[i] for i in own), tuple(self.inputs_ad[i][rows] for i in own)),
         )
 
+    def state_alone_error(self):
+        """Tangent and gradient that leave the parameters out, against those in which they do not change."""
+        nothing = tuple(np.zeros_like(part) for part in self.direction[1:])
+        found, expected = (self.tl((self.direction[0], *parameters)) for parameters in ((), nothing))
+        if not isinstance(self.operator, Step):
+            return relative(found, expected)
+        run, steps, every, forcing = (
+            self.operator.propagator(self.inputs, self.device),
+            1,
+            1,
+            (0 * self.y_ad, self.y_ad),
+        )
+        if isinstance(self.operator, Trajectory):
+            steps, every, forcing = self.operator.steps, self.operator.every, self.y_ad
+        _, x_ad, _ = run.gradient(
+            self.inputs[0], lambda y, t: (0.0, forcing[t // every]), steps, every, parameters=False
+        )
+        return max(relative(found, expected), relative(x_ad, self.inputs_ad[0]))
+
     def broadcast_error(self):
-        """One state with the directions of all members, and all states with two directions each."""
+        """One state with the directions of all members, and all states with two directions each.
+
+        Where it costs little, also a change at each site of a parameter that is one number.
+        """
         x, *parameters = self.inputs
         alone = self.tl(self.direction, (x[0], *parameters))
         expected = self.tl(self.direction, (np.repeat(x[:1], len(x), axis=0), *parameters))
         x_tl, *parameters_tl = self.direction
         twice = self.tl((np.stack([x_tl, 2 * x_tl]), *parameters_tl))
         one_by_one = [self.y_tl, self.tl((2 * x_tl, *parameters_tl))]
-        return max(relative(alone, expected), relative(twice, np.stack(one_by_one, axis=-3)))
+        error = max(relative(alone, expected), relative(twice, np.stack(one_by_one, axis=-3)))
+        if self.operator.op != "tendency":
+            return error
+        sites = self.operator.model_of(self.inputs).sites
+        per_site = [np.full(sites, change) if np.ndim(change) == 0 else change for change in parameters_tl]
+        return max(error, relative(self.tl((x_tl, *per_site)), self.y_tl))
 
     def threads_error(self):
         """Zero if one and two threads, which share even the smallest ensemble here, give the same bits."""
@@ -221,6 +248,7 @@ CHECKS = {
     "accumulation": _About.accumulation_error,
     "overwriting": _About.overwriting_error,
     "rows": _About.rows_error,
+    "state alone": _About.state_alone_error,
     "broadcast": _About.broadcast_error,
     "threads": _About.threads_error,
     "checkpoints": _About.checkpoints_error,

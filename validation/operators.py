@@ -15,6 +15,7 @@ from unittest import mock
 
 import numpy as np
 
+from l96kit import training
 from l96kit.emulators import Emulator
 from l96kit.kernels import launch as kernels
 from l96kit.models import Lorenz96, StencilModel
@@ -189,6 +190,11 @@ class Trajectory(Step):
         return _joined(self.propagator(inputs, device, threads).trajectory_ad(inputs[0], y_ad, self.every))
 
 
+def in_parts():
+    """Samples are taken in parts even if there are few."""
+    return mock.patch.object(training, "AT_ONCE", 3)
+
+
 @dataclass(frozen=True)
 class Loss(Operator):
     """The loss of rollouts on random trajectories as a function of weights. The ensemble lends it its shape alone.
@@ -197,7 +203,7 @@ class Loss(Operator):
     """
 
     rollout: int = 2
-    every: int = 2
+    every: int = 3
     scheme: str = "rk4"
     op = "loss"
 
@@ -224,7 +230,8 @@ class Loss(Operator):
 
     def forward(self, inputs, device="cpu", threads=None):
         training, y = self.training(inputs, device, threads), self.data(inputs[0])
-        return np.array([training.loss(inputs[1], y), training.gradient(inputs[1], y)[0]], y.dtype)
+        with in_parts():
+            return np.array([training.loss(inputs[1], y), training.gradient(inputs[1], y)[0]], y.dtype)
 
     def tl(self, inputs, inputs_tl, device="cpu", threads=None):
         y, run = self.data(inputs[0]), Propagator(self.model_of(inputs), DT, self.scheme, device, threads)
@@ -234,7 +241,8 @@ class Loss(Operator):
         return np.repeat(np.mean(2 * (found[1:] - y[1:]) * found_tl[1:]), 2)
 
     def ad(self, inputs, y_ad, device="cpu", threads=None):
-        _, gradient = self.training(inputs, device, threads).gradient(inputs[1], self.data(inputs[0]))
+        with in_parts():
+            _, gradient = self.training(inputs, device, threads).gradient(inputs[1], self.data(inputs[0]))
         return np.zeros_like(inputs[0]), y_ad.sum() * gradient
 
 
@@ -434,6 +442,7 @@ OPERATORS = (
         _NETWORK + _TRAINING,
         **_network_beside_lorenz96(TANH),
         scheme="euler",
+        every=1,
     ),
     Tendency("burgers.tendency, c number, nu per site", _TENDENCY, **_burgers("number", "per site")),
     Trajectory("burgers.trajectory, rk4, c and nu numbers", _TRAJECTORY, **_burgers("number", "number")),
