@@ -12,11 +12,12 @@ from l96kit.kernels._targets import inline, site_function
 from l96kit.kernels.layers import SPARE, vector_of
 from l96kit.kernels.networks import network
 from l96kit.kernels.parameters import gathering, loading, windows
-from l96kit.kernels.tile import scaled_window, window
+from l96kit.kernels.tile import fields_of, halo, of_fields, scaled_window, strides, transfer, window
 
 
 class Dynamics(NamedTuple):
-    """Functions of tile arrays; `stage` and `scale` are fixed when a kernel is built.
+    """Functions of tile arrays; `stage` and `scale` are fixed when a kernel is built. What is given at index j is a
+    number, or of a model with several fields a tuple: those at j and at its like in the other fields.
 
     tiles : how many tile arrays `bind` is given, and as many for the tangent or the adjoint
     bind((p, tiles, rest, first member, n)) -> f; bind_tl, of the changes of p, -> f_tl
@@ -43,14 +44,14 @@ class Dynamics(NamedTuple):
     finish: Callable
 
 
-def dynamics(model, stages, team, lanes, uniform, fill, load, store):
+def dynamics(model, stages, team, lanes, uniform):
     """What a model's kernel describes; `stages` is how many states an adjoint keeps for it at once."""
     if not getattr(model, "NETWORK", False):
-        return _of_sites(model, team, lanes, uniform, fill, load, store)
+        return _of_sites(model, team, lanes, uniform)
     alone = _of_network(model.REACH, stages, team, lanes)
     if model.tendency is None:
         return alone
-    return _sum(_of_sites(model, team, lanes, uniform, fill, load, store), alone)
+    return _sum(_of_sites(model, team, lanes, uniform), alone)
 
 
 @inline
@@ -62,10 +63,11 @@ def _no_preparation(stage):
     return _nothing
 
 
-def _of_sites(model, team, lanes, uniform, fill, load, store):
-    count = len(model.PARAMETERS)
-    look, parameters = window(model.REACH, lanes), windows(model.REACH, lanes, count, uniform)
-    load_all = loading(count, uniform, load, fill)
+def _of_sites(model, team, lanes, uniform):
+    count, fields, stride_of = len(model.PARAMETERS), fields_of(model), strides(model.REACH, lanes)
+    look, parameters = of_fields(fields, window(model.REACH, lanes)), windows(model.REACH, lanes, count, uniform)
+    load, _, store, _ = transfer(team, model.REACH, lanes)
+    load_all = loading(count, uniform, load, halo(team, model.REACH, lanes))
     begin_sums, start_sums, collect, finish_sums, end_sums = gathering(team, count, uniform, load, store)
     tendency, tendency_tl, tendency_ad = map(site_function, (model.tendency, model.tendency_tl, model.tendency_ad))
 
@@ -73,7 +75,7 @@ def _of_sites(model, team, lanes, uniform, fill, load, store):
     def bind(args):
         p, tiles, rest, first, n = args
         load_all((p[0], tiles, first, n))
-        return tiles
+        return tiles, stride_of(n)
 
     @inline
     def begin(args):
@@ -88,33 +90,35 @@ def _of_sites(model, team, lanes, uniform, fill, load, store):
 
     @inline
     def slope(args, j):
-        x, f = args
-        return tendency(look(x, j), parameters(f, j))
+        x, (p, stride) = args
+        return tendency(look(x, (j, stride)), parameters(p, j))
 
     @inline
     def slope_tl(args, j):
-        x, f, x_tl, f_tl = args
-        return tendency_tl(look(x, j), parameters(f, j), look(x_tl, j), parameters(f_tl, j))
+        x, (p, stride), x_tl, (p_tl, _) = args
+        place = j, stride
+        return tendency_tl(look(x, place), parameters(p, j), look(x_tl, place), parameters(p_tl, j))
 
     def slope_ad(scale):
         if scale is None:
 
             @inline
-            def look_ad(y_ad, dt, j):
-                return look(y_ad, j)
+            def look_ad(y_ad, dt, place):
+                return look(y_ad, place)
 
         else:
-            look_scaled = scaled_window(model.REACH, lanes, scale)
+            look_scaled = of_fields(fields, scaled_window(model.REACH, lanes, scale))
 
             @inline
-            def look_ad(y_ad, dt, j):
-                return look_scaled((y_ad, dt), j)
+            def look_ad(y_ad, dt, place):
+                return look_scaled((y_ad, dt), place)
 
         @inline
         def at_site(args, sums, j):
-            x, f, y_ad, f_ad, dt = args
-            x_ad, values = tendency_ad(look(x, j), parameters(f, j), look_ad(y_ad, dt, j))
-            return x_ad, collect(f_ad, sums, values, j)
+            x, (p, stride), y_ad, p_ad, dt = args
+            place = j, stride
+            x_ad, values = tendency_ad(look(x, place), parameters(p, j), look_ad(y_ad, dt, place))
+            return x_ad, collect(p_ad, sums, values, j)
 
         return at_site
 

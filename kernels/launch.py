@@ -12,7 +12,7 @@ from l96kit.kernels import _targets, training, trajectory
 from l96kit.kernels.layers import SPARE, tile_size
 from l96kit.kernels.networks import channels_of, multiplications
 from l96kit.kernels.runge_kutta import SCHEMES
-from l96kit.kernels.tile import cutting
+from l96kit.kernels.tile import cutting, fields_of
 
 SPARE_BYTES = 64 * 2**20  # of tape that are kept for the next adjoint
 LONG_RING = 2048  # sites; beyond, the arrays of a full tile leave the second-level cache
@@ -34,12 +34,16 @@ def tape(model, members, sites, steps, dtype, device="cpu"):
     Used room is lent again: fresh memory costs as much as the adjoint itself, page by page.
     """
     lanes = lanes_for(members, sites, dtype)
-    return _lent((-(-members // lanes), steps, (sites + 2 * model.REACH) * lanes), dtype, device)
+    return _lent((-(-members // lanes), steps, _with_halos(model, sites) * lanes), dtype, device)
 
 
 def rollout_tape(model, networks, batch, sites, steps, dtype, device="cpu"):
     """The same for `kernels.training`: room (network, step, tile array), of one tile of samples, for all states."""
-    return _lent((networks, steps + 1, (sites + 2 * model.REACH) * lanes_for(batch, sites, dtype)), dtype, device)
+    return _lent((networks, steps + 1, _with_halos(model, sites) * lanes_for(batch, sites, dtype)), dtype, device)
+
+
+def _with_halos(model, sites):
+    return sites + 2 * model.REACH * fields_of(model)
 
 
 @contextmanager
@@ -64,7 +68,7 @@ def _lent(shape, dtype, device):
 def tape_bytes(model, members, sites, dtype):
     """Bytes of tape for one step."""
     lanes = lanes_for(members, sites, dtype)
-    return -(-members // lanes) * lanes * (sites + 2 * model.REACH) * np.dtype(dtype).itemsize
+    return -(-members // lanes) * lanes * _with_halos(model, sites) * np.dtype(dtype).itemsize
 
 
 def workers(device):
@@ -72,14 +76,14 @@ def workers(device):
     return 1 if device == "cpu" else _cuda().THREADS
 
 
-def zero_gradients(p, members, sites, dtype, device="cpu", weights=True):
+def zero_gradients(model, p, members, sites, dtype, device="cpu", weights=True):
     """Where an adjoint adds what comes back to p: to the parameters (see `parameters.Gathering`), to the weights.
 
     Without the latter, which take a third of its time, the room for them is empty.
     """
     fields, _, own = p
     tiles = -(-members // lanes_for(members, sites, dtype))
-    shape = (members, sites)
+    shape = (members, sites // fields_of(model))
     if _are_uniform(p):
         shape = (tiles, workers(device))
     return np.zeros((len(fields), *shape), dtype), np.zeros((tiles, len(own) * weights), dtype)
@@ -134,7 +138,8 @@ def _launch(op, model, scheme, data, outputs, shape, effort, device, threads):
     effort *= 1 + multiplications(data[1][1])
     uniform = _are_uniform(data[1])
     team = _targets.cpu_team if device == "cpu" else _cuda().team
-    size = tile_size(team, lanes, sites, model.REACH)
+    fields = fields_of(model)
+    size = fields * tile_size(team, lanes, sites // fields, model.REACH)
     beyond = _arrays_beyond(op, data[1][1], len(SCHEMES[scheme].b))
     if device == "cpu":
         kernel, layout = _cpu_kernel(op, model, scheme, lanes, uniform, dtype)

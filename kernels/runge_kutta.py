@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from l96kit.kernels._targets import inline, part
-from l96kit.kernels.tile import U, chain, halo, in_turn
+from l96kit.kernels.tile import U, chain, for_fields, halo, in_turn, strides
 
 
 class Tableau(NamedTuple):
@@ -122,15 +122,14 @@ def _nothing(args):
     pass
 
 
-def stages_of(sweep, slope, place, team, fill, first, evaluate, start_sums=_no_sums, finish_sums=_nothing):
+def stages_of(sweep, slope, place, ring, evaluate, start_sums=_no_sums, finish_sums=_nothing):
     """The stages of a sweep, each as functions (halo, evaluate, run) of (base, y, result, k, args, dt, n).
 
     `halo` completes the stage state, `run` passes over the tile. `evaluate(i)((y_i, args, dt, n))` is what comes in
     between, and `slope(i)` gives k_i at one site from the stage state y_i and what else it needs, `args`, and with it
-    the sums that are made over a pass, if any. `place(i)` is where the tuple `y` holds y_i, and `first` is the index of
-    the first site in a tile, behind the halo. `base` stays as it is.
+    the sums that are made over a pass, if any. `place(i)` is where the tuple `y` holds y_i. `base` stays as it is.
     """
-    span = team.span
+    span, fill, first, fields, stride = ring
     slots = {m: slot for slot, m in enumerate(kept(sweep))}
 
     def stage(i):
@@ -158,52 +157,32 @@ def stages_of(sweep, slope, place, team, fill, first, evaluate, start_sums=_no_s
             base, y, result, k, args, dt, n = everything
             before((state_of(base, y), args, dt, n))
 
-        if has_next:
+        @inline
+        def advance(everything, value, j):
+            base, y, result, k, args, dt, n = everything
+            y[destination][j] = state(base, k, value, dt, j)
 
-            @inline
-            def advance(value, base, y, k, dt, j):
-                y[destination][j] = state(base, k, value, dt, j)
+        @inline
+        def add(everything, value, j):
+            base, y, result, k, args, dt, n = everything
+            before = base[j] if is_first else result[j]
+            result[j] = before + weight(base, dt) * value
 
-        else:
+        @inline
+        def remember(everything, value, j):
+            base, y, result, k, args, dt, n = everything
+            k[slot][j] = value
 
-            @inline
-            def advance(value, base, y, k, dt, j):
-                pass
-
-        if has_weight:
-
-            @inline
-            def add(value, base, result, dt, j):
-                before = base[j] if is_first else result[j]
-                result[j] = before + weight(base, dt) * value
-
-        else:
-
-            @inline
-            def add(value, base, result, dt, j):
-                pass
-
-        if keep:
-
-            @inline
-            def remember(value, k, j):
-                k[slot][j] = value
-
-        else:
-
-            @inline
-            def remember(value, k, j):
-                pass
+        uses = [use for use, wanted in ((advance, has_next), (add, has_weight), (remember, keep)) if wanted]
+        use_all = for_fields(fields, in_turn_with(uses))
 
         @part
         def run(everything):
             base, y, result, k, args, dt, n = everything
             sums = start_sums(args)
             for j in span(first, first + n):
-                value, sums = derivative(state_of(base, y), args, sums, j)
-                advance(value, base, y, k, dt, j)
-                add(value, base, result, dt, j)
-                remember(value, k, j)
+                values, sums = derivative(state_of(base, y), args, sums, j)
+                use_all(everything, values, (j, stride(n)))
             finish_sums((args, sums))
 
         return halo, prepare, run
@@ -211,18 +190,38 @@ def stages_of(sweep, slope, place, team, fill, first, evaluate, start_sums=_no_s
     return [stage(i) for i in range(len(sweep.weights))]
 
 
-def one_step(f, tableau, team, lanes, reach):
+def in_turn_with(uses):
+    """One function (everything, value, j) that calls the given ones with the same arguments."""
+
+    def at_once(use):
+        @inline
+        def one(args):
+            everything, value, j = args
+            use(everything, value, j)
+
+        return one
+
+    all_of_them = in_turn([at_once(use) for use in uses])
+
+    @inline
+    def use_all(everything, value, j):
+        all_of_them((everything, value, j))
+
+    return use_all
+
+
+def one_step(f, tableau, team, lanes, reach, fields):
     """Functions of tile arrays: `step(x, x_next, work, dt, n)`, `step_tl(x, x_next, x_tl, x_tl_next, work, dt, n)` and
     `step_ad(x, x_ad, x_ad_next, work, dt, n)`, which goes back; and the arrays that they work in.
 
-    f is a `dynamics.Dynamics`, `reach` how far it looks. `work` is (stage states, kept k, what f is bound to), and the
+    f is a `dynamics.Dynamics` of so many `fields`, `reach` how far it looks. `work` is (stage states, kept k, what f is bound to), and the
     same again for the tangent or the adjoint; `layout` is how many stage states and k these are. x has its halo in
     step_ad already, from the step forward. `step_kept` is a step that leaves all stages in the work space of step_ad;
     `back`, called as step_ad, then does what is left of it.
     """
     stages = len(tableau.b)
-    first = U(reach * lanes)
-    fill = halo(team, reach, lanes)
+    fill = halo(team, reach, lanes, fields)
+    ring = team.span, fill, U(reach * lanes), fields, strides(reach, lanes)
     forward, adjoint = forward_sweep(tableau), adjoint_sweep(tableau)
     slope_at, slope_tl_at = f.slope, f.slope_tl
 
@@ -248,7 +247,7 @@ def one_step(f, tableau, team, lanes, reach):
 
         return evaluate
 
-    forward_stages = stages_of(forward, lambda i: slope, two_places, team, fill, first, lambda i: evaluating(0))
+    forward_stages = stages_of(forward, lambda i: slope, two_places, ring, lambda i: evaluating(0))
     whole_step = all_of(forward_stages)
 
     @part
@@ -284,7 +283,7 @@ def one_step(f, tableau, team, lanes, reach):
         x_tl, (x, y, bound, bound_tl), dt, n = args
         prepare_tl((x_tl, bound, bound_tl, n))
 
-    tangent_stages = stages_of(forward, slope_tl, two_places, team, fill, first, lambda i: evaluate_tl)
+    tangent_stages = stages_of(forward, slope_tl, two_places, ring, lambda i: evaluate_tl)
 
     def both(i):
         (halo, evaluate, run), (halo_tl, evaluate_tl, run_tl) = forward_stages[i], tangent_stages[i]
@@ -346,8 +345,8 @@ def one_step(f, tableau, team, lanes, reach):
         args, sums = args_and_sums
         finish((args[3], sums))
 
-    stage_states = stages_of(stages_sweep(tableau), lambda i: slope, lambda i: i - 1, team, fill, first, evaluating)
-    adjoint_stages = stages_of(adjoint, slope_ad, two_places, team, fill, first, evaluating_ad, start_sums, finish_sums)
+    stage_states = stages_of(stages_sweep(tableau), lambda i: slope, lambda i: i - 1, ring, evaluating)
+    adjoint_stages = stages_of(adjoint, slope_ad, two_places, ring, evaluating_ad, start_sums, finish_sums)
     after_halo = [action for stage in stage_states for action in stage][1:]
     to_last_stage, evaluate_last, all_back = in_turn(after_halo), evaluating(stages - 1), all_of(adjoint_stages)
 
@@ -362,7 +361,7 @@ def one_step(f, tableau, team, lanes, reach):
             evaluate_last((x, bound, dt, n))
         all_back((x_ad, y_ad, x_ad_next, k_ad, (x, y, bound, bound_ad, dt), dt, n))
 
-    whole_step_kept = all_of(stages_of(forward, lambda i: slope, lambda i: i - 1, team, fill, first, evaluating))
+    whole_step_kept = all_of(stages_of(forward, lambda i: slope, lambda i: i - 1, ring, evaluating))
 
     @part
     def step_kept(x, x_next, work, dt, n):

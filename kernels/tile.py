@@ -2,9 +2,10 @@
 
 A tile holds `lanes` members of `sites` sites, position-major, member-minor and flat, with a halo of `reach` sites on
 either side: site k of a lane lies at `x[(k + reach) * lanes + lane]`. A neighbour is then a constant offset, no loop
-holds a modulo or a branch, and the loop over a tile is one vector loop. All arrays of a tile have the same length, so
-that one index serves them all. Each function here builds a piece of code for one choice of lanes and reach; indices
-are unsigned, because Numba gives a signed one a wrap-around test that keeps the loop from being vectorised.
+holds a modulo or a branch, and the loop over a tile is one vector loop. Of a model with several fields the rings lie
+one behind the other, `stride(n)` apart. The same index serves all arrays of a tile. Each function here builds a piece
+of code for one choice of lanes and reach; indices are unsigned, because Numba gives a signed one a wrap-around test
+that keeps the loop from being vectorised.
 """
 
 import numpy as np
@@ -83,6 +84,64 @@ def cutting(layout):
     return cut
 
 
+def fields_of(model):
+    """How many numbers a model has at a site."""
+    return getattr(model, "FIELDS", 1)
+
+
+def strides(reach, lanes):
+    """`stride(n)`: how far apart the fields of a tile lie, with n numbers each."""
+    both_halos = U(2 * reach * lanes)
+
+    @inline
+    def stride(n):
+        return U(n) + both_halos
+
+    return stride
+
+
+def of_fields(fields, build):
+    """`of_all(x, (j, stride))`: build(x, j) of the only field, or a tuple of those of all fields."""
+
+    def of_field(index):
+        behind = U(index)
+
+        @inline
+        def one(x, place):
+            j, stride = place
+            return build(x, j + behind * stride)
+
+        return one
+
+    return of_field(0) if fields == 1 else tuple_of(of_field, fields)
+
+
+def for_fields(fields, action):
+    """`for_all(args, values, (j, stride))`: action(args, value, j) for each field; of one, `values` is its value."""
+
+    def for_field(index):
+        behind, only = U(index), fields == 1
+
+        @inline
+        def value_of(values):
+            return values if only else values[index]
+
+        @inline
+        def one(everything):
+            args, values, (j, stride) = everything
+            action(args, value_of(values), j + behind * stride)
+
+        return one
+
+    actions = in_turn([for_field(index) for index in range(fields)])
+
+    @inline
+    def for_all(args, values, place):
+        actions((args, values, place))
+
+    return for_all
+
+
 def window(reach, lanes):
     """The values round index j, ordered so that `w[m]` is the one m sites to the right and `w[-m]` to the left."""
     return tuple_of(lambda index: _neighbour(index, reach, lanes), 2 * reach + 1)
@@ -119,10 +178,10 @@ def _neighbour(index, reach, lanes):
     return to_the_right if right else to_the_left
 
 
-def halo(team, reach, lanes):
-    """Copy both ends of the ring to the far sides."""
+def halo(team, reach, lanes, fields=1):
+    """Copy both ends of each ring to the far sides."""
     span, sync = team.span, team.sync
-    width = U(reach * lanes)
+    width, stride = U(reach * lanes), strides(reach, lanes)
 
     @part
     def both_ends(ring, beyond, n):
@@ -134,45 +193,63 @@ def halo(team, reach, lanes):
     @part
     def fill(x, n):
         sync()
-        both_ends(x, x, n)  # what is read and what is written are distinct: told so, the compiler moves whole vectors
+        for field in range(fields):
+            ring = x[U(field) * stride(n) :]
+            both_ends(ring, ring, n)  # what is read and what is written are distinct: so whole vectors are moved
         sync()
 
     return fill
 
 
-def transfer(team, reach, lanes):
+def transfer(team, reach, lanes, fields=1):
     """Between an array (member, site) and a tile: `load` and `load_add` into the tile, `store` and `add` out of it.
 
-    A tile that is wider than what is left of the ensemble is filled up by `load` with the last member, whose numbers
-    are harmless, and left alone by the others. An array of one member serves all.
+    The sites of an array are those of its first field, then those of the next. A tile that is wider than what is left
+    of the ensemble is filled up by `load` with the last member, whose numbers are harmless, and left alone by the
+    others. An array of one member serves all.
     """
     span = team.span
-    left, width = U(reach), U(lanes)
+    left, width, both = U(reach), U(lanes), U(2 * reach)
+
+    @inline
+    def ring_of(x):
+        return U(x.shape[1]) // U(fields)
+
+    @inline
+    def place(field, k, lane, ring):
+        return (U(field) * (ring + both) + k + left) * width + lane
 
     @part
     def load(x, tile, first):
-        last = U(x.shape[0]) - U(1)
+        last, ring = U(x.shape[0]) - U(1), ring_of(x)
         for lane in range(width):
             member = min(first + lane, last)
-            for k in span(U(0), U(x.shape[1])):
-                tile[(k + left) * width + lane] = x[member, k]
+            for field in range(fields):
+                for k in span(U(0), ring):
+                    tile[place(field, k, lane, ring)] = x[member, U(field) * ring + k]
 
     @part
     def load_add(x, tile, first):
+        ring = ring_of(x)
         for lane in range(min(width, U(x.shape[0]) - first)):
-            for k in span(U(0), U(x.shape[1])):
-                tile[(k + left) * width + lane] += x[first + lane, k]
+            for field in range(fields):
+                for k in span(U(0), ring):
+                    tile[place(field, k, lane, ring)] += x[first + lane, U(field) * ring + k]
 
     @part
     def store(tile, x, first):
+        ring = ring_of(x)
         for lane in range(min(width, U(x.shape[0]) - first)):
-            for k in span(U(0), U(x.shape[1])):
-                x[first + lane, k] = tile[(k + left) * width + lane]
+            for field in range(fields):
+                for k in span(U(0), ring):
+                    x[first + lane, U(field) * ring + k] = tile[place(field, k, lane, ring)]
 
     @part
     def add(tile, x, first):
+        ring = ring_of(x)
         for lane in range(min(width, U(x.shape[0]) - first)):
-            for k in span(U(0), U(x.shape[1])):
-                x[first + lane, k] += tile[(k + left) * width + lane]
+            for field in range(fields):
+                for k in span(U(0), ring):
+                    x[first + lane, U(field) * ring + k] += tile[place(field, k, lane, ring)]
 
     return load, load_add, store, add

@@ -17,7 +17,7 @@ import numpy as np
 from l96kit.kernels._targets import inline, part
 from l96kit.kernels.dynamics import dynamics
 from l96kit.kernels.runge_kutta import one_step
-from l96kit.kernels.tile import U, halo, transfer
+from l96kit.kernels.tile import U
 
 FORGET, FORGET_SQUARE, SMALL = 0.9, 0.999, 1e-8  # beta_1, beta_2 and epsilon of Adam
 
@@ -30,11 +30,9 @@ def bodies(model, tableau, team, lanes, uniform):
     """
     first, width = U(model.REACH * lanes), U(lanes)
     span, sync, rank = team.span, team.sync, team.rank
-    load, _, store, _ = transfer(team, model.REACH, lanes)
-    fill = halo(team, model.REACH, lanes)
-    f = dynamics(model, len(tableau.b), team, lanes, uniform, fill, load, store)
+    f = dynamics(model, len(tableau.b), team, lanes, uniform)
     bind, begin = f.bind, f.begin
-    scheme = one_step(f, tableau, team, lanes, model.REACH)
+    scheme = one_step(f, tableau, team, lanes, model.REACH, 1)
     step_kept, back = scheme.step_kept, scheme.back
 
     @inline

@@ -13,31 +13,38 @@ from types import SimpleNamespace
 from l96kit.kernels._targets import inline, part
 from l96kit.kernels.dynamics import dynamics
 from l96kit.kernels.runge_kutta import one_step
-from l96kit.kernels.tile import U, halo, transfer
+from l96kit.kernels.tile import U, fields_of, for_fields, halo, strides, transfer
 
 
 def bodies(model, tableau, team, lanes, uniform):
     """All bodies for one model and scheme, each with its layout; compiled only when used."""
-    size = U(lanes)
-    first = U(model.REACH * lanes)
+    size, fields = U(lanes), fields_of(model)
+    first, stride = U(model.REACH * lanes), strides(model.REACH, lanes)
     span, sync = team.span, team.sync
-    load, load_add, store, add = transfer(team, model.REACH, lanes)
-    fill = halo(team, model.REACH, lanes)
-    f = dynamics(model, len(tableau.b), team, lanes, uniform, fill, load, store)
+    load, load_add, store, add = transfer(team, model.REACH, lanes, fields)
+    fill = halo(team, model.REACH, lanes, fields)
+    f = dynamics(model, len(tableau.b), team, lanes, uniform)
     bind, bind_tl, begin, end = f.bind, f.bind_tl, f.begin, f.end
-    scheme = one_step(f, tableau, team, lanes, model.REACH)
+    scheme = one_step(f, tableau, team, lanes, model.REACH, fields)
     step, step_tl, step_ad = scheme.step, scheme.step_tl, scheme.step_ad
     prepare, slope, prepare_tl, slope_tl = f.prepare(0), f.slope, f.prepare_tl, f.slope_tl
     prepare_ad, slope_ad, start_sums, finish = f.prepare_ad(0), f.slope_ad(None), f.start, f.finish
 
     @inline
     def length(x):
-        return U(x.shape[x.ndim - 1]) * size
+        """n: how many numbers of a field there are in a tile."""
+        return U(x.shape[x.ndim - 1]) // U(fields) * size
 
     @part
-    def set_to_zero(tile, n):
-        for j in span(first, first + n):
+    def set_to_zero(tile):
+        for j in span(U(0), U(tile.shape[0])):
             tile[j] = 0
+
+    @inline
+    def put(x, value, j):
+        x[j] = value
+
+    put_all = for_fields(fields, put)
 
     @inline
     def tendency(tile, data, work):
@@ -49,7 +56,7 @@ def bodies(model, tableau, team, lanes, uniform):
         fill(state, n)
         prepare((state, bound, n))
         for j in span(first, first + n):
-            result[j] = slope((state, bound), j)
+            put_all(result, slope((state, bound), j), (j, stride(n)))
         sync()
         store(result, y, start)
 
@@ -66,7 +73,7 @@ def bodies(model, tableau, team, lanes, uniform):
         prepare((state, bound, n))
         prepare_tl((tangent, bound, bound_tl, n))
         for j in span(first, first + n):
-            result_tl[j] = slope_tl((state, bound, tangent, bound_tl), j)
+            put_all(result_tl, slope_tl((state, bound, tangent, bound_tl), j), (j, stride(n)))
         sync()
         store(result_tl, y_tl, start)
 
@@ -78,7 +85,7 @@ def bodies(model, tableau, team, lanes, uniform):
         load(x, state, start)
         bound = bind((p, tiles, rest, start, n))
         bound_ad = begin((p_ad, tiles_ad, tile, start))
-        set_to_zero(adjoint, n)
+        set_to_zero(adjoint)
         sync()
         load_add(y_ad, adjoint, start)
         fill(state, n)
@@ -87,7 +94,8 @@ def bodies(model, tableau, team, lanes, uniform):
         prepare_ad((adjoint, state.dtype.type(1), bound, bound_ad, n))
         sums = start_sums(bound_ad)
         for j in span(first, first + n):
-            result_ad[j], sums = slope_ad((state, bound, adjoint, bound_ad, 0.0), sums, j)
+            back, sums = slope_ad((state, bound, adjoint, bound_ad, 0.0), sums, j)
+            put_all(result_ad, back, (j, stride(n)))
         finish((bound_ad, sums))
         sync()
         add(result_ad, x_ad, start)
@@ -146,7 +154,7 @@ def bodies(model, tableau, team, lanes, uniform):
         start, n = U(tile) * size, length(y_ad)
         bound, bound_ad = bind((p, tiles, rest, start, n)), begin((p_ad, tiles_ad, tile, start))
         room = stage_states, kept, bound, stage_adjoints, kept_ad, bound_ad
-        set_to_zero(adjoint, n)
+        set_to_zero(adjoint)
         sync()
         load_add(y_ad[y_ad.shape[0] - 1], adjoint, start)
         for t in range(y_ad.shape[0] - 2, -1, -1):

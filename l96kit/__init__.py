@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Lorenz96": "models",
+    "VissioLucarini20": "models",
+    "Lorenz63": "models",
     "StencilModel": "models",
     "Network": "networks",
     "Propagator": "propagators",

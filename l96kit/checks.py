@@ -170,7 +170,12 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
     changes = _random_like(space, rng)
 
     def with_numpy(x, *parameters):
-        return model.kernel.tendency(_window(x, model), tuple(_window(p + 0 * x, model) for p in parameters))
+        fields = np.split(x, model.fields, axis=-1)
+        windows = tuple(_window(field, model) for field in fields)
+        p = tuple(_window(p + 0 * fields[0], model) for p in parameters)
+        if model.fields == 1:
+            return model.kernel.tendency(windows[0], p)
+        return np.concatenate(model.kernel.tendency(windows, p), axis=-1)
 
     def tl(u):
         return model.tendency_tl(x, u[0], dict(zip(names, u[1:])))
@@ -189,7 +194,7 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
 
 def _with_a_parameter_a_site(model):
     """The same model with one value a site for every number: a sum over sites would hide where a gradient belongs."""
-    fields = {name: np.broadcast_to(p, np.shape(p) or (model.sites,)) for name, p in model.parameters.items()}
+    fields = {name: np.broadcast_to(p, np.shape(p) or (model.ring,)) for name, p in model.parameters.items()}
     own = {field.name for field in dataclasses.fields(model)}
     copy = dataclasses.replace(model, **({"parameters": fields} if "parameters" in own else fields))
     vars(copy)["kernel"] = model.kernel  # what the model was made of, whatever became of it since

@@ -46,6 +46,10 @@ class Emulator(Model):
                     f"base: expected a model without a network such as Lorenz96(40, 8.0), found "
                     f"{type(self.base).__name__}; add the networks into one"
                 )
+            if self.base.fields > 1:
+                raise ValueError(
+                    f"base: expected a model of one field, as networks have, found {self.base.fields}; take another"
+                )
             if "weights" in self.base.parameters:
                 raise ValueError(
                     "base: expected a model without a parameter 'weights', which are those of the network, found one; "

@@ -1,4 +1,4 @@
-"""Models on a ring: the Lorenz-96 model, and any other made of three small functions.
+"""Models on a ring: Lorenz-96, its relatives, and any other made of three small functions.
 
 A model knows its tendency dx/dt and its derivatives; `l96kit.Propagator` steps it through time.
 """
@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
-from l96kit.kernels import _targets, lorenz96
+from l96kit.kernels import _targets, lorenz63, lorenz96, vissio_lucarini
 from l96kit.kernels import launch as kernels
 from l96kit.kernels.layers import Row
+from l96kit.kernels.tile import fields_of
 
 SMALLEST_RING = 4
 
@@ -25,9 +26,19 @@ class Model:
     """What all models share. Subclasses give `kernel`, `sites` and `parameters`.
 
     kernel : the functions `tendency`, `tendency_tl`, `tendency_ad` of one site, with NAME, REACH and PARAMETERS
-    sites : length of the state
-    parameters : dict of name -> number, (site,) or (..., site), broadcast over the ensemble
+    sites : length of the state: that of the ring, times the number of fields
+    parameters : dict of name -> number, (site of the ring,) or (..., site of the ring), broadcast over the ensemble
     """
+
+    @property
+    def fields(self) -> int:
+        """How many numbers there are at a site of the ring; a state holds those of the first field, then the next."""
+        return fields_of(self.kernel)
+
+    @property
+    def ring(self) -> int:
+        """How many sites the ring has."""
+        return self.sites // self.fields
 
     def tendency(self, x, out=None):
         """dx/dt of an ensemble.
@@ -66,7 +77,8 @@ class Model:
         """
         x, y_ad = self._pair(x, y_ad, "y_ad")
         p = self.kernel_parameters(x.shape, x.dtype)
-        x_ad, p_ad = np.zeros_like(_arrays.members(x)), kernels.zero_gradients(p, *_arrays.members(x).shape, x.dtype)
+        x_ad = np.zeros_like(_arrays.members(x))
+        p_ad = kernels.zero_gradients(self.kernel, p, *x_ad.shape, x.dtype)
         self._launch("tendency_ad", (_arrays.members(x), p, _arrays.members(y_ad), x_ad, p_ad), 2)
         return x_ad.reshape(x.shape), self.parameter_gradients(p_ad, x.shape)
 
@@ -96,7 +108,8 @@ class Model:
     def kernel_parameters(self, shape, dtype):
         """All parameters for an ensemble of the given shape, as `kernels.dynamics` has them."""
         own = self._site_parameters
-        return self._with_weights(_arrays.parameter_fields(own.values(), own, shape, dtype), self._weights, dtype)
+        fields = _arrays.parameter_fields(own.values(), own, self._of_one_field(shape), dtype)
+        return self._with_weights(fields, self._weights, dtype)
 
     def _with_weights(self, fields, weights, dtype):
         """`weights` None stands for no network, or for no change of its weights."""
@@ -113,7 +126,8 @@ class Model:
         own_tl = [changes[name] for name in own]
         uniform = _arrays.is_uniform([*own.values(), *own_tl])
         fields, fields_tl = (
-            _arrays.parameter_fields(values, own, shape, dtype, uniform) for values in (own.values(), own_tl)
+            _arrays.parameter_fields(values, own, self._of_one_field(shape), dtype, uniform)
+            for values in (own.values(), own_tl)
         )
         weights_tl = None
         if self.network is not None and "weights" in (parameters_tl or ()):
@@ -126,11 +140,16 @@ class Model:
     def parameter_gradients(self, p_ad, shape):
         """What a kernel added up for an ensemble of `shape` as arrays like the parameters themselves."""
         fields_ad, weights_ad = p_ad
+        shape = self._of_one_field(shape)
         gradients = {
             name: _arrays.unbroadcast(gradient, shape, np.shape(value))
             for (name, value), gradient in zip(self._site_parameters.items(), fields_ad)
         }
         return gradients if self.network is None else {**gradients, "weights": weights_ad.sum(axis=0)}
+
+    def _of_one_field(self, shape):
+        """(..., site of the ring) for an ensemble of `shape`; parameters belong to the sites of the ring."""
+        return *shape[:-1], shape[-1] // self.fields
 
     # --- in between ------------------------------------------------------------------------------------------------
 
@@ -196,6 +215,71 @@ class Lorenz96(Model):
 
 
 @dataclass(frozen=True, eq=False)
+class VissioLucarini20(Model):
+    """The Lorenz-96 model with temperature, on a ring of K sites,
+
+        dX_k/dt     = X_{k-1} (X_{k+1} - X_{k-2}) - alpha theta_k - gamma X_k + F_k,
+        dtheta_k/dt = X_{k+1} theta_{k+2} - X_{k-1} theta_{k-2} + alpha X_k - gamma theta_k + G_k.
+
+    A state is (2 K,): X_1..X_K, then theta_1..theta_K. Each parameter is one number, one a site (K,), or one a member
+    and site (..., K). All quantities are dimensionless.
+
+    Source: Vissio & Lucarini (2020), eqs. 3 and 4.
+
+    Raises
+    ------
+    ValueError
+        K < 4, or a parameter that is not finite.
+    """
+
+    K: int = 36
+    F: Any = 10.0
+    G: Any = 10.0
+    alpha: Any = 1.0
+    gamma: Any = 1.0
+    kernel = vissio_lucarini
+
+    def __post_init__(self):
+        _arrays.count(self.K, "K", SMALLEST_RING)
+        for name, value in self.parameters.items():
+            _arrays.parameter_alone(value, name, self.K)
+
+    @property
+    def sites(self) -> int:
+        return 2 * self.K
+
+    @property
+    def parameters(self) -> dict:
+        return {"F": self.F, "G": self.G, "alpha": self.alpha, "gamma": self.gamma}
+
+
+@dataclass(frozen=True, eq=False)
+class Lorenz63(Model):
+    """The three equations of Lorenz (1963),
+
+        dx/dt = sigma (y - x),    dy/dt = rho x - y - x z,    dz/dt = x y - beta z.
+
+    A state is (3,): x, y, z. Each parameter is one number, or one a member (..., 1). All quantities are dimensionless.
+
+    Source: Lorenz (1963), eqs. 25 to 27.
+    """
+
+    sigma: Any = 10.0
+    rho: Any = 28.0
+    beta: Any = 8 / 3
+    kernel = lorenz63
+    sites = 3
+
+    def __post_init__(self):
+        for name, value in self.parameters.items():
+            _arrays.parameter_alone(value, name, 1)
+
+    @property
+    def parameters(self) -> dict:
+        return {"sigma": self.sigma, "rho": self.rho, "beta": self.beta}
+
+
+@dataclass(frozen=True, eq=False)
 class StencilModel(Model):
     """A model of your own on a ring, made of three functions of one site; it then has everything that Lorenz-96 has.
 
@@ -207,15 +291,18 @@ class StencilModel(Model):
     at_site_ad(x, p, y_ad) -> (x_ad, p_ad): with y_ad the adjoint of dx/dt, all that comes back to x[0] from every
         site that depends on it, and a tuple of what comes back to each parameter at this site
 
+    With several `fields`, x, x_tl, y_ad, dx/dt and x_ad are tuples, one entry a field.
+
     They are compiled by Numba for CPU and CUDA and must be plain arithmetic (and `math`). Check them with
     `l96kit.checks.check_model`.
 
     Parameters
     ----------
-    sites : length of the ring, at least 4 and at least `reach`
+    sites : length of the state: of the ring, which is at least 4 and at least `reach`, times `fields`
     reach : how far the functions look, the adjoint included, in sites
-    parameters : dict of name -> number, (site,) or (..., site)
+    parameters : dict of name -> number, (site of the ring,) or (..., site of the ring)
     name : appears in messages and tables
+    fields : how many numbers there are at a site; a state holds all those of the first field, then the next
 
     The adjoint is in gather form: it needs no locks and gives the same bits for any number of threads.
     """
@@ -227,6 +314,7 @@ class StencilModel(Model):
     reach: int = 2
     parameters: Mapping[str, Any] = field(default_factory=dict)
     name: str = "stencil model"
+    fields: int = 1
 
     def __post_init__(self):
         for which, arguments in _SITE_FUNCTIONS.items():
@@ -243,10 +331,16 @@ class StencilModel(Model):
                     "mend its signature"
                 )
         _arrays.count(self.reach, "reach")
-        _arrays.count(self.sites, "sites", max(SMALLEST_RING, self.reach))
+        _arrays.count(self.fields, "fields")
+        _arrays.count(self.sites, "sites", self.fields * max(SMALLEST_RING, self.reach))
+        if self.sites % self.fields:
+            raise ValueError(
+                f"sites: expected a multiple of fields = {self.fields}, found {self.sites}; it is the length of the "
+                "whole state"
+            )
         object.__setattr__(self, "parameters", dict(_arrays.mapping(self.parameters, "parameters")))
         for name, value in self.parameters.items():
-            _arrays.parameter_alone(value, name, self.sites)
+            _arrays.parameter_alone(value, name, self.sites // self.fields)
         self._try_functions()
         self.kernel  # noqa: B018  what the functions use is taken as it is now
 
@@ -258,8 +352,9 @@ class StencilModel(Model):
         for scale in _TRIALS:
             self._try_functions_at(_Window(scale * np.linspace(0.6, 1.4, 2 * self.reach + 1)))
 
-    def _try_functions_at(self, x):
-        p, count = (x,) * len(self.parameters), len(self.parameters)
+    def _try_functions_at(self, window):
+        p, count = (window,) * len(self.parameters), len(self.parameters)
+        x = window if self.fields == 1 else (window,) * self.fields
         results = {
             "at_site": self._try("at_site", x, p),
             "at_site_tl": self._try("at_site_tl", x, p, x, p),
@@ -268,12 +363,13 @@ class StencilModel(Model):
         for which, result in results.items():
             if result is _UNKNOWN:
                 continue
+            slope = "a number" if self.fields == 1 else f"a tuple of {self.fields}, one for each field,"
             if which == "at_site_ad":
-                expected = f"a number and a tuple of {count}, one for each parameter"
-                pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)
-                fits = pair and len(result[1]) == count and all(map(_is_number, (result[0], *result[1])))
+                expected = f"{slope} and a tuple of {count}, one for each parameter"
+                pair = isinstance(result, tuple) and len(result) == 2
+                fits = pair and self._is_slope(result[0]) and _is_tuple(result[1], count)
             else:
-                expected, fits = "one number", _is_number(result)
+                expected, fits = slope.rstrip(","), self._is_slope(result)
             if not fits:
                 raise TypeError(f"{which}: expected it to return {expected}, found {result!r}; mend what it returns")
 
@@ -291,9 +387,13 @@ class StencilModel(Model):
         except ArithmeticError:
             return _UNKNOWN
 
+    def _is_slope(self, result):
+        return _is_number(result) if self.fields == 1 else _is_tuple(result, self.fields)
+
     @cached_property
     def kernel(self):
-        return _kernel((self.at_site, self.at_site_tl, self.at_site_ad), self.reach, tuple(self.parameters))
+        functions = self.at_site, self.at_site_tl, self.at_site_ad
+        return _kernel(functions, self.reach, tuple(self.parameters), self.fields)
 
 
 _SITE_FUNCTIONS = {
@@ -322,6 +422,10 @@ def _is_number(value):
     return isinstance(value, Real)
 
 
+def _is_tuple(value, count):
+    return isinstance(value, tuple) and len(value) == count and all(map(_is_number, value))
+
+
 class _SiteKernel(SimpleNamespace):
     """What a module such as `kernels.lorenz96` holds."""
 
@@ -331,15 +435,16 @@ class _SiteKernel(SimpleNamespace):
 _kernels = {}  # by what makes them; the same kernel is compiled once
 
 
-def _kernel(functions, reach, parameters):
+def _kernel(functions, reach, parameters, fields):
     """The kernel of a user's functions, as they are now, the same for every model that is made of them."""
     tendency, tendency_tl, tendency_ad = map(_targets.frozen, functions)
-    key = _targets.fingerprint(tendency, tendency_tl, tendency_ad), reach, parameters
+    key = _targets.fingerprint(tendency, tendency_tl, tendency_ad), reach, parameters, fields
     if key not in _kernels:
         _kernels[key] = _SiteKernel(
-            NAME=f"user-{key[0]}-{reach}-{len(parameters)}",
+            NAME=f"user-{key[0]}-{reach}-{len(parameters)}-{fields}",
             MADE_OF=key[0],
             REACH=reach,
+            FIELDS=fields,
             PARAMETERS=parameters,
             tendency=tendency,
             tendency_tl=tendency_tl,

@@ -219,7 +219,7 @@ class Propagator:
             segment = max(1, _arrays.count(checkpoints, "checkpoints") // every)
         segment = min(segment, max(intervals, 1))
         x_ad = np.zeros_like(start)
-        p_ad = kernels.zero_gradients(p, *start.shape, x.dtype, self.device, weights=parameters)
+        p_ad = kernels.zero_gradients(self.model.kernel, p, *start.shape, x.dtype, self.device, weights=parameters)
         total = []
 
         def advance(state, first, last):
@@ -265,19 +265,23 @@ class Propagator:
         Perturbations of sites so far apart that no site feels two of them share a tangent.
         """
         x, steps, sites = self._state(x), _arrays.count(steps, "steps"), self.model.sites
+        fields, ring = self.model.fields, self.model.ring
         left, right = (len(SCHEMES[self.scheme].b) * steps * reach for reach in self.model.sight)
-        between = _spacing(sites, left + right + 1)
-        directions = np.zeros((between, *(1,) * (x.ndim - 1), sites), x.dtype)
-        directions[np.arange(sites) % between, ..., np.arange(sites)] = 1
+        between = _spacing(ring, left + right + 1)
+        directions = np.zeros((fields, between, *(1,) * (x.ndim - 1), fields, ring), x.dtype)
+        for field in range(fields):
+            directions[field, np.arange(ring) % between, ..., field, np.arange(ring)] = 1
+        directions = directions.reshape(fields * between, *directions.shape[2:-2], sites)
         found = self.trajectory_tl(x, directions, steps, steps)[1]
-        if between == sites:
-            return np.moveaxis(found, 0, -1)
-        matrices = np.zeros((*x.shape, sites), x.dtype)
-        offsets = np.arange(-right, left + 1)  # of the sites that feel a perturbation
-        for site in range(sites):
-            felt = (site + offsets) % sites
-            matrices[..., felt, site] = found[site % between][..., felt]
-        return matrices
+        if between < ring:
+            shared = found.reshape(fields, between, *x.shape[:-1], fields, ring)
+            columns = np.zeros((fields, ring, *x.shape[:-1], fields, ring), x.dtype)
+            offsets = np.arange(-right, left + 1)  # of the sites that feel a perturbation
+            for site in range(ring):
+                felt = (site + offsets) % ring
+                columns[:, site, ..., felt] = shared[:, site % between, ..., felt]
+            found = columns.reshape(sites, *x.shape)
+        return np.moveaxis(found, 0, -1)
 
     def linear_operator(self, x, steps=1):
         """The same as a `scipy.sparse.linalg.LinearOperator` (site, site): products with tangent and adjoint alone."""

@@ -18,7 +18,7 @@ import numpy as np
 from l96kit import training
 from l96kit.emulators import Emulator
 from l96kit.kernels import launch as kernels
-from l96kit.models import Lorenz96, StencilModel
+from l96kit.models import Lorenz63, Lorenz96, StencilModel, VissioLucarini20
 from l96kit.networks import (
     Network,
     add,
@@ -33,7 +33,7 @@ from l96kit.networks import (
     tanh,
 )
 from l96kit.propagators import Propagator
-from l96kit.reference import lorenz96, networks, runge_kutta
+from l96kit.reference import lorenz63, lorenz96, networks, runge_kutta, vissio_lucarini
 from l96kit.training import Training
 
 DT = 0.05  # time units; six hours of the atmosphere, as Lorenz (1996) took it
@@ -251,16 +251,17 @@ class Loss(Operator):
 EXTENTS = ("number", "per site", "row", "column", "per member and site")
 
 
-def _sampler(state, *parameters):
+def _sampler(state, *parameters, fields=1):
     """A sampler of normal numbers; each parameter is (mean, deviation, extent), the state (mean, deviation)."""
 
     def sample(rng, members, sites, dtype):
         shapes = dict(zip(EXTENTS, [(), (sites,), (1, sites), (members, 1), (members, sites)]))
+        shapes["state"] = members, fields * sites
 
         def draw(mean, deviation, extent):
             return np.asarray(mean + deviation * rng.standard_normal(shapes[extent]), dtype)
 
-        return (draw(*state, "per member and site"), *(draw(*parameter) for parameter in parameters))
+        return (draw(*state, "state"), *(draw(*parameter) for parameter in parameters))
 
     return sample
 
@@ -278,6 +279,30 @@ def _lorenz96(extent):
         "sample": _sampler((2.0, 3.0), (8.0, 1.0, extent)),
         "model": Lorenz96,
         "tendency": lorenz96.tendency,
+        "uniform": extent == "number",
+    }
+
+
+# --- models of several fields ---------------------------------------------------------------------------------------
+
+
+def _vissio_lucarini(*extents):
+    means = zip((10.0, 10.0, 1.0, 1.0), (1.0, 1.0, 0.2, 0.2), extents)
+    return {
+        "sample": _sampler((2.0, 3.0), *means, fields=2),
+        "model": lambda sites, *parameters: VissioLucarini20(sites // 2, *parameters),
+        "tendency": vissio_lucarini.tendency,
+        "uniform": set(extents) == {"number"},
+    }
+
+
+def _lorenz63(extent):
+    """Its ring has one site, whatever the ensemble is given."""
+    sample = _sampler((2.0, 3.0), (10.0, 1.0, extent), (28.0, 1.0, extent), (2.5, 0.2, extent), fields=3)
+    return {
+        "sample": lambda rng, members, sites, dtype: sample(rng, members, 1, dtype),
+        "model": lambda sites, *parameters: Lorenz63(*parameters),
+        "tendency": lorenz63.tendency,
         "uniform": extent == "number",
     }
 
@@ -443,6 +468,28 @@ OPERATORS = (
         **_network_beside_lorenz96(TANH),
         scheme="euler",
         every=1,
+    ),
+    Tendency(
+        "vissio-lucarini.tendency, parameters per site",
+        ("vissio_lucarini.tendency_ad", *_TENDENCY),
+        **_vissio_lucarini(*["per site"] * 4),
+    ),
+    Trajectory(
+        "vissio-lucarini.trajectory, rk4, parameters numbers",
+        ("vissio_lucarini.tendency_ad", *_TRAJECTORY),
+        **_vissio_lucarini(*["number"] * 4),
+    ),
+    Trajectory(
+        "vissio-lucarini.trajectory, heun, parameters of all extents",
+        ("vissio_lucarini.tendency_ad", *_TRAJECTORY),
+        **_vissio_lucarini("row", "column", "per member and site", "number"),
+        scheme="heun",
+    ),
+    Tendency("lorenz63.tendency, parameters numbers", ("lorenz63.tendency_ad", *_TENDENCY), **_lorenz63("number")),
+    Trajectory(
+        "lorenz63.trajectory, rk4, parameters per member",
+        ("lorenz63.tendency_ad", *_TRAJECTORY),
+        **_lorenz63("per member and site"),
     ),
     Tendency("burgers.tendency, c number, nu per site", _TENDENCY, **_burgers("number", "per site")),
     Trajectory("burgers.trajectory, rk4, c and nu numbers", _TRAJECTORY, **_burgers("number", "number")),
