@@ -1,6 +1,6 @@
 """The three equations of Lorenz (1963): tendency, tangent linear and adjoint.
 
-A ring of one site with the three fields x, y and z, so that a tile is members side by side. The source is Lorenz (1963),
+A ring of one site with three fields, so that a tile is members side by side. The source is Lorenz (1963),
 eqs. 25 to 27, all dimensionless,
 
     dx/dt = sigma (y - x),    dy/dt = rho x - y - x z,    dz/dt = x y - beta z.

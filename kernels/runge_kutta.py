@@ -214,10 +214,10 @@ def one_step(f, tableau, team, lanes, reach, fields):
     """Functions of tile arrays: `step(x, x_next, work, dt, n)`, `step_tl(x, x_next, x_tl, x_tl_next, work, dt, n)` and
     `step_ad(x, x_ad, x_ad_next, work, dt, n)`, which goes back; and the arrays that they work in.
 
-    f is a `dynamics.Dynamics` of so many `fields`, `reach` how far it looks. `work` is (stage states, kept k, what f is bound to), and the
-    same again for the tangent or the adjoint; `layout` is how many stage states and k these are. x has its halo in
-    step_ad already, from the step forward. `step_kept` is a step that leaves all stages in the work space of step_ad;
-    `back`, called as step_ad, then does what is left of it.
+    f is a `dynamics.Dynamics` of so many `fields`, `reach` how far it looks. `work` is (stage states, kept k, what f is
+    bound to), and the same again for the tangent or the adjoint; `layout` is how many stage states and k these are. x
+    has its halo in step_ad already, from the step forward. `step_kept` is a step that leaves all stages in the work
+    space of step_ad; `back`, called as step_ad, then does what is left of it.
     """
     stages = len(tableau.b)
     fill = halo(team, reach, lanes, fields)

@@ -363,13 +363,13 @@ class StencilModel(Model):
         for which, result in results.items():
             if result is _UNKNOWN:
                 continue
-            slope = "a number" if self.fields == 1 else f"a tuple of {self.fields}, one for each field,"
+            expected = "one number" if self.fields == 1 else f"a tuple of {self.fields}, one for each field"
             if which == "at_site_ad":
-                expected = f"{slope} and a tuple of {count}, one for each parameter"
+                expected += f", and a tuple of {count}, one for each parameter"
                 pair = isinstance(result, tuple) and len(result) == 2
                 fits = pair and self._is_slope(result[0]) and _is_tuple(result[1], count)
             else:
-                expected, fits = slope.rstrip(","), self._is_slope(result)
+                fits = self._is_slope(result)
             if not fits:
                 raise TypeError(f"{which}: expected it to return {expected}, found {result!r}; mend what it returns")
 

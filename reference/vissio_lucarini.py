@@ -4,7 +4,7 @@ import numpy as np
 
 
 def tendency(x, F, G, alpha, gamma):
-    """Of x (..., 2 site), first all X, then all theta; the parameters are numbers, (site,) or (..., site). Any dtype."""
+    """Of x (..., 2 site), first all X, then all theta; parameters are numbers, (site,) or (..., site). Any dtype."""
     X, theta = np.split(x, 2, axis=-1)
 
     def at(field, offset):

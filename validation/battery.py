@@ -163,17 +163,16 @@ class _About:
         found, expected = (self.tl((self.direction[0], *parameters)) for parameters in ((), nothing))
         if not isinstance(self.operator, Step):
             return relative(found, expected)
-        run, steps, every, forcing = (
-            self.operator.propagator(self.inputs, self.device),
-            1,
-            1,
-            (0 * self.y_ad, self.y_ad),
-        )
+        run, steps, every, forcing = self.operator.propagator(self.inputs, self.device), 1, 1, self.y_ad
         if isinstance(self.operator, Trajectory):
-            steps, every, forcing = self.operator.steps, self.operator.every, self.y_ad
-        _, x_ad, _ = run.gradient(
-            self.inputs[0], lambda y, t: (0.0, forcing[t // every]), steps, every, parameters=False
-        )
+            steps, every = self.operator.steps, self.operator.every
+        else:
+            forcing = np.stack([np.zeros_like(forcing), forcing])
+
+        def cost(y, t):
+            return 0.0, forcing[t // every]
+
+        _, x_ad, _ = run.gradient(self.inputs[0], cost, steps, every, parameters=False)
         return max(relative(found, expected), relative(x_ad, self.inputs_ad[0]))
 
     def broadcast_error(self):
@@ -190,9 +189,15 @@ class _About:
         error = max(relative(alone, expected), relative(twice, np.stack(one_by_one, axis=-3)))
         if self.operator.op != "tendency":
             return error
-        sites = self.operator.model_of(self.inputs).sites
-        per_site = [np.full(sites, change) if np.ndim(change) == 0 else change for change in parameters_tl]
-        return max(error, relative(self.tl((x_tl, *per_site)), self.y_tl))
+        return max(error, self._changes_per_site_error())
+
+    def _changes_per_site_error(self):
+        """Of parameters that are numbers."""
+        ring = self.operator.model_of(self.inputs).ring
+        spread = [np.full(ring, part) if np.ndim(part) == 0 else part for part in self.exact]
+        direction = self.random(tuple(part.astype(self.inputs[0].dtype) for part in spread))
+        exact = [np.asarray(part, float) for part in direction]
+        return relative(self.tl(direction), linearize.tangent(self.operator.reference, spread, exact))
 
     def threads_error(self):
         """Zero if one and two threads, which share even the smallest ensemble here, give the same bits."""

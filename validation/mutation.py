@@ -43,6 +43,8 @@ FOLDERS = {
 # something of their own for them; an inner function belongs to the one that it lies in.
 PLACES = {
     "kernels/lorenz96.py": ("tendency_tl", "tendency_ad"),
+    "kernels/vissio_lucarini.py": ("tendency_tl", "tendency_ad"),
+    "kernels/lorenz63.py": ("tendency_tl", "tendency_ad"),
     "kernels/tile.py": ("scaled_window", "transfer.load_add", "transfer.add"),
     "kernels/parameters.py": ("_gathering_numbers", "_gathering_fields"),
     "kernels/launch.py": ("zero_gradients",),
@@ -206,6 +208,8 @@ EQUIVALENT = (
 DETECTORS = (
     ("lorenz96.tendency, F per member and site", 17),
     ("lorenz96.tendency, F number", 9),
+    ("vissio-lucarini.tendency, parameters per site", 9),
+    ("lorenz63.tendency, parameters numbers", 9),
     ("lorenz96.trajectory, euler, F number", 17),
     ("burgers.tendency, c number, nu per site", 9),
     ("mixed network.tendency", 2),

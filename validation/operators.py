@@ -190,20 +190,18 @@ class Trajectory(Step):
         return _joined(self.propagator(inputs, device, threads).trajectory_ad(inputs[0], y_ad, self.every))
 
 
-def in_parts():
-    """Samples are taken in parts even if there are few."""
-    return mock.patch.object(training, "AT_ONCE", 3)
-
-
 @dataclass(frozen=True)
 class Loss(Operator):
     """The loss of rollouts on random trajectories as a function of weights. The ensemble lends it its shape alone.
 
     It comes twice: from rollouts alone, and as the kernel has it that computes the gradient.
+
+    at_once : how many samples are taken at once
     """
 
     rollout: int = 2
     every: int = 3
+    at_once: int = 3
     scheme: str = "rk4"
     op = "loss"
 
@@ -229,9 +227,9 @@ class Loss(Operator):
         return np.repeat(np.mean((found[1:] - y[1:]) ** 2), 2)
 
     def forward(self, inputs, device="cpu", threads=None):
-        training, y = self.training(inputs, device, threads), self.data(inputs[0])
-        with in_parts():
-            return np.array([training.loss(inputs[1], y), training.gradient(inputs[1], y)[0]], y.dtype)
+        run, y = self.training(inputs, device, threads), self.data(inputs[0])
+        with mock.patch.object(training, "AT_ONCE", self.at_once):
+            return np.array([run.loss(inputs[1], y), run.gradient(inputs[1], y)[0]], y.dtype)
 
     def tl(self, inputs, inputs_tl, device="cpu", threads=None):
         y, run = self.data(inputs[0]), Propagator(self.model_of(inputs), DT, self.scheme, device, threads)
@@ -241,7 +239,7 @@ class Loss(Operator):
         return np.repeat(np.mean(2 * (found[1:] - y[1:]) * found_tl[1:]), 2)
 
     def ad(self, inputs, y_ad, device="cpu", threads=None):
-        with in_parts():
+        with mock.patch.object(training, "AT_ONCE", self.at_once):
             _, gradient = self.training(inputs, device, threads).gradient(inputs[1], self.data(inputs[0]))
         return np.zeros_like(inputs[0]), y_ad.sum() * gradient
 
@@ -468,6 +466,7 @@ OPERATORS = (
         **_network_beside_lorenz96(TANH),
         scheme="euler",
         every=1,
+        at_once=100,
     ),
     Tendency(
         "vissio-lucarini.tendency, parameters per site",
