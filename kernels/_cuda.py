@@ -22,6 +22,18 @@ def _share(start, stop):
 
 
 @inline
+def _share_of_rows(start, stop, width):
+    """As many workers to a row as it is wide, if there are so many; those who are left over get none."""
+    rank, at_once = cuda.threadIdx.x // width, max(cuda.blockDim.x // width, 1)
+    return range(start + rank if rank < at_once else stop, stop, at_once)
+
+
+@inline
+def _place_within(width):
+    return range(cuda.threadIdx.x % width, width, min(cuda.blockDim.x, width))
+
+
+@inline
 def _wait():
     cuda.syncthreads()
 
@@ -31,7 +43,7 @@ def _rank():
     return cuda.threadIdx.x
 
 
-team = Team(_share, _wait, _rank, 1)
+team = Team(_share, _wait, _rank, 1, _share_of_rows, _place_within)
 
 
 def kernel(body, layout, dtype, shared):

@@ -1,7 +1,8 @@
 """All that is known here of Numba: one source for CPU and CUDA, the compile cache, and the launch.
 
 A *team* works on a tile: on the CPU one thread, on CUDA a block. `team.span(a, b)` gives each of its workers its share
-of the indices a..b-1, `team.sync()` lets them wait for one another, `team.rank()` tells which of them one is, and
+of the indices a..b-1; of rows of a few numbers each, `team.rows(a, b, width)` gives the rows and `team.within(width)`
+the places in them. `team.sync()` lets them wait for one another, `team.rank()` tells which of them one is, and
 `team.vector` how many numbers one of them handles at once; nothing else differs between the targets.
 """
 
@@ -120,6 +121,16 @@ def _all(start, stop):
 
 
 @inline
+def _all_rows(start, stop, width):
+    return range(start, stop)
+
+
+@inline
+def _all_within(width):
+    return range(width)
+
+
+@inline
 def _nothing():
     pass
 
@@ -136,9 +147,11 @@ class Team(NamedTuple):
     sync: Callable
     rank: Callable
     vector: int
+    rows: Callable
+    within: Callable
 
 
-cpu_team = Team(_all, _nothing, _first, 16)
+cpu_team = Team(_all, _nothing, _first, 16, _all_rows, _all_within)
 
 
 # --- the CPU --------------------------------------------------------------------------------------------------------

@@ -9,12 +9,14 @@ from functools import cache
 import numpy as np
 
 from l96kit.kernels import _targets, training, trajectory
+from l96kit.kernels.dynamics import is_spectral
 from l96kit.kernels.layers import SPARE, tile_size
 from l96kit.kernels.networks import channels_of, multiplications
-from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.kernels.tile import cutting, fields_of
+from l96kit.kernels.trajectory import SCHEMES
 
 SPARE_BYTES = 64 * 2**20  # of tape that are kept for the next adjoint
+TRANSFORMS = 20  # how much longer a step takes with Fourier transforms
 LONG_RING = 2048  # sites; beyond, the arrays of a full tile leave the second-level cache
 
 _spare = deque(maxlen=4)
@@ -105,9 +107,11 @@ def built(op, model, scheme, team, lanes, uniform):
 ROOMS = {"tendency": 1, "trajectory": 1, "tendency_tl": 2, "trajectory_tl": 2}  # of a network's channels
 
 
-def _arrays_beyond(op, program, stages):
+def _arrays_beyond(op, model, program, stages):
     """How many tile arrays a network's channels take, beyond those of the layout; by default one room for each stage
     and one for the adjoint."""
+    if is_spectral(model):
+        return 0
     return ROOMS.get(op, 1 + stages) * (channels_of(program) + SPARE) + 1 if len(program) else 0
 
 
@@ -135,12 +139,12 @@ def launch_training(op, model, scheme, data, outputs, device="cpu", threads=None
 
 def _launch(op, model, scheme, data, outputs, shape, effort, device, threads):
     tiles, lanes, sites, dtype = shape
-    effort *= 1 + multiplications(data[1][1])
+    effort *= TRANSFORMS if is_spectral(model) else 1 + multiplications(data[1][1])
     uniform = _are_uniform(data[1])
     team = _targets.cpu_team if device == "cpu" else _cuda().team
     fields = fields_of(model)
     size = fields * tile_size(team, lanes, sites // fields, model.REACH)
-    beyond = _arrays_beyond(op, data[1][1], len(SCHEMES[scheme].b))
+    beyond = _arrays_beyond(op, model, data[1][1], SCHEMES[scheme].stages)
     if device == "cpu":
         kernel, layout = _cpu_kernel(op, model, scheme, lanes, uniform, dtype)
         threads = _targets.default_threads() if threads is None else threads

@@ -22,6 +22,10 @@ class Tableau(NamedTuple):
     a: tuple
     b: tuple
 
+    @property
+    def stages(self):
+        return len(self.b)
+
 
 SCHEMES = {
     "euler": Tableau(((),), (1.0,)),
@@ -219,7 +223,7 @@ def one_step(f, tableau, team, lanes, reach, fields):
     has its halo in step_ad already, from the step forward. `step_kept` is a step that leaves all stages in the work
     space of step_ad; `back`, called as step_ad, then does what is left of it.
     """
-    stages = len(tableau.b)
+    stages = tableau.stages
     fill = halo(team, reach, lanes, fields)
     ring = team.span, fill, U(reach * lanes), fields, strides(reach, lanes)
     forward, adjoint = forward_sweep(tableau), adjoint_sweep(tableau)

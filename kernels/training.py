@@ -30,7 +30,7 @@ def bodies(model, tableau, team, lanes, uniform):
     """
     first, width = U(model.REACH * lanes), U(lanes)
     span, sync, rank = team.span, team.sync, team.rank
-    f = dynamics(model, len(tableau.b), team, lanes, uniform)
+    f = dynamics(model, tableau.stages, team, lanes, uniform)
     bind, begin = f.bind, f.begin
     scheme = one_step(f, tableau, team, lanes, model.REACH, 1)
     step_kept, back = scheme.step_kept, scheme.back

@@ -10,10 +10,12 @@ the state before each step, a tile array with its halo.
 
 from types import SimpleNamespace
 
+from l96kit.kernels import exponential, runge_kutta
 from l96kit.kernels._targets import inline, part
 from l96kit.kernels.dynamics import dynamics
-from l96kit.kernels.runge_kutta import one_step
 from l96kit.kernels.tile import U, fields_of, for_fields, halo, strides, transfer
+
+SCHEMES = {**runge_kutta.SCHEMES, **exponential.SCHEMES}
 
 
 def bodies(model, tableau, team, lanes, uniform):
@@ -23,9 +25,12 @@ def bodies(model, tableau, team, lanes, uniform):
     span, sync = team.span, team.sync
     load, load_add, store, add = transfer(team, model.REACH, lanes, fields)
     fill = halo(team, model.REACH, lanes, fields)
-    f = dynamics(model, len(tableau.b), team, lanes, uniform)
+    f = dynamics(model, tableau.stages, team, lanes, uniform)
     bind, bind_tl, begin, end = f.bind, f.bind_tl, f.begin, f.end
-    scheme = one_step(f, tableau, team, lanes, model.REACH, fields)
+    if isinstance(tableau, exponential.Exponential):
+        scheme = exponential.one_step(f, tableau, team, lanes)
+    else:
+        scheme = runge_kutta.one_step(f, tableau, team, lanes, model.REACH, fields)
     step, step_tl, step_ad = scheme.step, scheme.step_tl, scheme.step_ad
     prepare, slope, prepare_tl, slope_tl = f.prepare(0), f.slope, f.prepare_tl, f.slope_tl
     prepare_ad, slope_ad, start_sums, finish = f.prepare_ad(0), f.slope_ad(None), f.start, f.finish

@@ -17,6 +17,7 @@ _PUBLIC = {
     "Lorenz96": "models",
     "VissioLucarini20": "models",
     "Lorenz63": "models",
+    "KuramotoSivashinsky": "models",
     "StencilModel": "models",
     "Network": "networks",
     "Propagator": "propagators",

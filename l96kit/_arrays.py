@@ -235,6 +235,8 @@ def unbroadcast(field, ensemble_shape, shape):
     """The transpose of broadcasting a parameter of `shape` over the ensemble: sum what it was copied to."""
     if not shape:
         return field.sum()
+    if set(shape) == {1}:  # a kernel may have taken it for one number
+        return field.sum().reshape(shape)
     field = field.reshape(ensemble_shape)
     surplus = field.ndim - len(shape)
     field = field.sum(axis=tuple(range(surplus)))

@@ -156,10 +156,10 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
         dot_test : the adjoint against the tangent, in state and parameters
         taylor_slopes : of tendency and tangent in the state
     """
-    if model.network is not None:
+    if not model.is_local:
         raise TypeError(
-            "model: expected one made of functions of a site, found one with a network; check its functions without "
-            "it, and the whole with l96kit.dot_test and l96kit.taylor_test"
+            f"model: expected one made of functions of a site, found {type(model).__name__}; check its functions "
+            "without its network, if it has one, and the whole with l96kit.dot_test and l96kit.taylor_test"
         )
     rng = np.random.default_rng(0) if rng is None else rng
     model = _with_a_parameter_a_site(model)

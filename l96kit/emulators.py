@@ -46,6 +46,11 @@ class Emulator(Model):
                     f"base: expected a model without a network such as Lorenz96(40, 8.0), found "
                     f"{type(self.base).__name__}; add the networks into one"
                 )
+            if not self.base.is_local:
+                raise TypeError(
+                    f"base: expected a model made of functions of a site, as Lorenz96(40, 8.0), found "
+                    f"{type(self.base).__name__}; a network cannot be added to it"
+                )
             if self.base.fields > 1:
                 raise ValueError(
                     f"base: expected a model of one field, as networks have, found {self.base.fields}; take another"

@@ -1,4 +1,4 @@
-"""Models on a ring: Lorenz-96, its relatives, and any other made of three small functions.
+"""Models on a ring: Lorenz-96 and its relatives, Kuramoto-Sivashinsky, and any other made of three small functions.
 
 A model knows its tendency dx/dt and its derivatives; `l96kit.Propagator` steps it through time.
 """
@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from l96kit import _arrays
-from l96kit.kernels import _targets, lorenz63, lorenz96, vissio_lucarini
+from l96kit.kernels import _targets, exponential, kuramoto_sivashinsky, lorenz63, lorenz96, spectral, vissio_lucarini
 from l96kit.kernels import launch as kernels
+from l96kit.kernels.dynamics import is_spectral
 from l96kit.kernels.layers import Row
+from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.kernels.tile import fields_of
 
 SMALLEST_RING = 4
@@ -34,6 +36,11 @@ class Model:
     def fields(self) -> int:
         """How many numbers there are at a site of the ring; a state holds those of the first field, then the next."""
         return fields_of(self.kernel)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether dx/dt at a site is a function of its neighbourhood alone."""
+        return self.network is None and not is_spectral(self.kernel)
 
     @property
     def ring(self) -> int:
@@ -93,6 +100,9 @@ class Model:
         """How many sites to the left and to the right dx/dt depends on."""
         return (self.kernel.REACH,) * 2
 
+    schemes = tuple(SCHEMES)  # that can step it through time
+    usual_scheme = "rk4"
+
     # --- parameters, for the propagators also ----------------------------------------------------------------------
 
     network = None  # that is part of the model; then "weights" is one of the parameters
@@ -105,8 +115,8 @@ class Model:
     def _weights(self):
         return None if self.network is None else self.parameters["weights"]
 
-    def kernel_parameters(self, shape, dtype):
-        """All parameters for an ensemble of the given shape, as `kernels.dynamics` has them."""
+    def kernel_parameters(self, shape, dtype, dt=None):
+        """All parameters for an ensemble of the given shape and steps of `dt`, as `kernels.dynamics` has them."""
         own = self._site_parameters
         fields = _arrays.parameter_fields(own.values(), own, self._of_one_field(shape), dtype)
         return self._with_weights(fields, self._weights, dtype)
@@ -117,7 +127,7 @@ class Model:
         weights = np.zeros(0) if weights is None else weights
         return fields, program, _arrays.in_precision(weights, "weights", dtype)
 
-    def parameter_pair(self, parameters_tl, shape, dtype):
+    def parameter_pair(self, parameters_tl, shape, dtype, dt=None):
         """The parameters and their changes, both in the same form."""
         own, changes = self._site_parameters, dict.fromkeys(self.parameters, 0.0)
         for name, change in _arrays.mapping({} if parameters_tl is None else parameters_tl, "parameters_tl").items():
@@ -277,6 +287,57 @@ class Lorenz63(Model):
     @property
     def parameters(self) -> dict:
         return {"sigma": self.sigma, "rho": self.rho, "beta": self.beta}
+
+
+@dataclass(frozen=True, eq=False)
+class KuramotoSivashinsky(Model):
+    """The Kuramoto-Sivashinsky equation,
+
+        du/dt = -u u_x - u_xx - u_xxxx,    periodic in x, u real and dimensionless,
+
+    at `sites` places of a domain of dimensionless `length`, by Fourier transforms. The Nyquist mode counts as having no
+    derivative: with the mean it is neutral, nothing damps what is put into it. Terms are not dealiased.
+
+    The scheme for it is "etdrk4" (with dt = 0.5 in the setting of 128 sites), which solves the linear part exactly;
+    explicit schemes need steps below 2.8 / q^4, with q = pi sites / length the largest wavenumber.
+
+    Source: Kassam & Trefethen (2005), section 4.
+
+    Raises
+    ------
+    ValueError
+        an odd number of sites, or fewer than 16; length <= 0
+    """
+
+    sites: int = 128
+    length: float = 32 * np.pi
+    kernel = kuramoto_sivashinsky
+    parameters = MappingProxyType({})
+    schemes = (*SCHEMES, *exponential.SCHEMES)
+    usual_scheme = "etdrk4"
+
+    def __post_init__(self):
+        if _arrays.count(self.sites, "sites", 16) % 2:
+            raise ValueError(f"sites: expected an even number, found {self.sites}; take one more or one less")
+        _arrays.positive(self.length, "length")
+
+    @property
+    def sight(self) -> tuple:
+        return (self.sites,) * 2
+
+    def kernel_parameters(self, shape, dtype, dt=None):
+        fields = np.zeros((0, 1, 1), dtype)
+        linear, turning = kuramoto_sivashinsky.symbols(self.sites, self.length)
+        numbers = exponential.coefficients(linear, turning, dt), spectral.roots_of_unity(self.sites)
+        return fields, spectral.plan(self.sites), _arrays.in_precision(np.concatenate(numbers), "length", dtype)
+
+    def parameter_pair(self, parameters_tl, shape, dtype, dt=None):
+        for name in _arrays.mapping({} if parameters_tl is None else parameters_tl, "parameters_tl"):
+            raise ValueError(
+                f"parameters_tl: expected no names, found {name!r}; this model has no parameters to change"
+            )
+        p = self.kernel_parameters(shape, dtype, dt)
+        return p, p
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from l96kit._arrays import members, times
 from l96kit._progress import progress_bar
 from l96kit.checkpoints import reverse_in_segments
 from l96kit.kernels import launch as kernels
-from l96kit.kernels.runge_kutta import SCHEMES
+from l96kit.kernels.trajectory import SCHEMES
 from l96kit.models import Model, _broadcast
 
 PIECE = 400_000_000  # site-steps of one call of a kernel, under a second: then the bar moves and Ctrl-C is heard
@@ -40,13 +40,14 @@ class BlowUpError(ArithmeticError):
 
 @dataclass(frozen=True, eq=False)
 class Propagator:
-    """Steps a model through time with an explicit Runge-Kutta scheme, and differentiates exactly what it computes.
+    """Steps a model through time with an explicit scheme, and differentiates exactly what it computes.
 
     Parameters
     ----------
     model : Lorenz96, StencilModel, ...
     dt : length of a step, in time units of the model
-    scheme : "euler", "heun" (predictor-corrector), "rk4" (classic) or "rk38" (3/8 rule)
+    scheme : "euler", "heun" (predictor-corrector), "rk4" (classic) or "rk38" (3/8 rule); for KuramotoSivashinsky also
+        "etdrk4" (exponential time differencing). None takes the usual one of the model: "rk4" or "etdrk4".
     device : "cpu" or "cuda"
     threads : how many threads may share an ensemble; None takes $L96KIT_NUM_THREADS or all cores. The result is the
         same, to the last bit, for every number.
@@ -61,7 +62,7 @@ class Propagator:
 
     model: Model
     dt: float
-    scheme: str = "rk4"
+    scheme: str | None = None
     device: str = "cpu"
     threads: Any = None
 
@@ -72,7 +73,9 @@ class Propagator:
                 "see l96kit.StencilModel for one of your own"
             )
         _arrays.positive(self.dt, "dt", " (time units)")
-        _arrays.one_of(self.scheme, tuple(SCHEMES), "scheme")
+        if self.scheme is None:
+            object.__setattr__(self, "scheme", self.model.usual_scheme)
+        _arrays.one_of(self.scheme, self.model.schemes, "scheme")
         _arrays.one_of(self.device, ("cpu", "cuda"), "device")
         if self.threads is not None:
             _arrays.count(self.threads, "threads")
@@ -144,7 +147,7 @@ class Propagator:
         x_wide, x_tl = _broadcast(x, x_tl, "x_tl")
         x = x if x.size == self.model.sites else x_wide  # one state alone serves all members as it is
         shape = x_tl.shape
-        p, p_tl = self.model.parameter_pair(parameters_tl, shape, x.dtype)
+        p, p_tl = self.model.parameter_pair(parameters_tl, shape, x.dtype, self.dt)
         y_tl = np.empty((intervals + 1, *shape), x.dtype)
         data = (members(x), p, members(x_tl), p_tl, float(self.dt), every, times(y_tl))
         self._launch("trajectory_tl", data, 1, intervals * every)
@@ -266,7 +269,7 @@ class Propagator:
         """
         x, steps, sites = self._state(x), _arrays.count(steps, "steps"), self.model.sites
         fields, ring = self.model.fields, self.model.ring
-        left, right = (len(SCHEMES[self.scheme].b) * steps * reach for reach in self.model.sight)
+        left, right = (SCHEMES[self.scheme].stages * steps * reach for reach in self.model.sight)
         between = _spacing(ring, left + right + 1)
         directions = np.zeros((fields, between, *(1,) * (x.ndim - 1), fields, ring), x.dtype)
         for field in range(fields):
@@ -329,7 +332,7 @@ class Propagator:
         return x
 
     def _parameters(self, x):
-        return self.model.kernel_parameters(tuple(x.shape), x.dtype)
+        return self.model.kernel_parameters(tuple(x.shape), x.dtype, self.dt)
 
     @staticmethod
     def _intervals(steps, every):

@@ -138,7 +138,7 @@ class Training:
     @property
     def halo(self) -> tuple:
         """How many sites to the left and to the right of a site the end of a rollout depends on."""
-        steps = len(SCHEMES[self.scheme].b) * self.every * self.rollout
+        steps = SCHEMES[self.scheme].stages * self.every * self.rollout
         return tuple(steps * sites for sites in self.model.sight)
 
     def gradient(self, weights, trajectories):

@@ -115,7 +115,11 @@ BAD = {
         ValueError,
         "base: expected a model without a parameter 'weights'",
     ),
-    "check": (lambda: check_model(Emulator(*KNOWN["sqNet"])), TypeError, "found one with a network"),
+    "check": (
+        lambda: check_model(Emulator(*KNOWN["sqNet"])),
+        TypeError,
+        "of a site, found Emulator; check its functions without its network",
+    ),
     "change": (
         lambda: Emulator(*KNOWN["sqNet"]).tendency_tl(np.ones(40), np.ones(40), {"weights": np.ones(3)}),
         ValueError,

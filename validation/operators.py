@@ -18,7 +18,7 @@ import numpy as np
 from l96kit import training
 from l96kit.emulators import Emulator
 from l96kit.kernels import launch as kernels
-from l96kit.models import Lorenz63, Lorenz96, StencilModel, VissioLucarini20
+from l96kit.models import KuramotoSivashinsky, Lorenz63, Lorenz96, StencilModel, VissioLucarini20
 from l96kit.networks import (
     Network,
     add,
@@ -33,7 +33,7 @@ from l96kit.networks import (
     tanh,
 )
 from l96kit.propagators import Propagator
-from l96kit.reference import lorenz63, lorenz96, networks, runge_kutta, vissio_lucarini
+from l96kit.reference import kuramoto_sivashinsky, lorenz63, lorenz96, networks, runge_kutta, vissio_lucarini
 from l96kit.training import Training
 
 DT = 0.05  # time units; six hours of the atmosphere, as Lorenz (1996) took it
@@ -147,13 +147,19 @@ class Step(Operator):
     """One time step."""
 
     scheme: str = "rk4"
+    dt: float = DT
     op = "trajectory"
 
+    def next_state(self, x, *parameters):
+        if self.scheme == "etdrk4":
+            return kuramoto_sivashinsky.step(x, LENGTH, self.dt)
+        return runge_kutta.SCHEMES[self.scheme](lambda state: self.tendency(state, *parameters), x, self.dt)
+
     def reference(self, x, *parameters):
-        return runge_kutta.SCHEMES[self.scheme](lambda state: self.tendency(state, *parameters), x, DT)
+        return self.next_state(x, *parameters)
 
     def propagator(self, inputs, device="cpu", threads=None):
-        return Propagator(self.model_of(inputs), DT, self.scheme, device, threads)
+        return Propagator(self.model_of(inputs), self.dt, self.scheme, device, threads)
 
     def forward(self, inputs, device="cpu", threads=None):
         return self.propagator(inputs, device, threads).step(inputs[0])
@@ -174,9 +180,12 @@ class Trajectory(Step):
     every: int = 2
 
     def reference(self, x, *parameters):
-        return runge_kutta.trajectory(
-            lambda state: self.tendency(state, *parameters), x, DT, self.steps, self.scheme, self.every
-        )
+        states = [x]
+        for step in range(1, self.steps + 1):
+            x = self.next_state(x, *parameters)
+            if step % self.every == 0:
+                states.append(x)
+        return np.stack(states)
 
     def forward(self, inputs, device="cpu", threads=None):
         return self.propagator(inputs, device, threads).trajectory(inputs[0], self.steps, self.every)
@@ -302,6 +311,22 @@ def _lorenz63(extent):
         "model": lambda sites, *parameters: Lorenz63(*parameters),
         "tendency": lorenz63.tendency,
         "uniform": extent == "number",
+    }
+
+
+# --- Kuramoto-Sivashinsky ---------------------------------------------------------------------------------------------
+
+LENGTH = 20.0
+
+
+def _kuramoto_sivashinsky():
+    """It needs 16 sites, and an even number of them."""
+    sample = _sampler((0.0, 1.3))
+    return {
+        "sample": lambda rng, members, sites, dtype: sample(rng, members, 2 * sites + 8, dtype),
+        "model": lambda sites: KuramotoSivashinsky(sites, LENGTH),
+        "tendency": lambda x: kuramoto_sivashinsky.tendency(x, LENGTH),
+        "uniform": True,
     }
 
 
@@ -438,6 +463,7 @@ def _lorenz96_operators():
 
 
 _TRAINING = ("training.loss_ad", "training.minibatch_ad", "training.rollouts_ad", *_STEP[1:], *_DYNAMICS)
+_SPECTRAL = ("kuramoto_sivashinsky.product_ad", "dynamics.w_ad")
 _NETWORK = ("layers.convolution_ad", "layers.product_ad", "layers.sum_ad")
 
 OPERATORS = (
@@ -489,6 +515,17 @@ OPERATORS = (
         "lorenz63.trajectory, rk4, parameters per member",
         ("lorenz63.tendency_ad", *_TRAJECTORY),
         **_lorenz63("per member and site"),
+    ),
+    Tendency("kuramoto-sivashinsky.tendency", _SPECTRAL + _TENDENCY, **_kuramoto_sivashinsky()),
+    Step(
+        "kuramoto-sivashinsky.step, euler", _SPECTRAL + _TRAJECTORY, **_kuramoto_sivashinsky(), scheme="euler", dt=1e-3
+    ),
+    Trajectory(
+        "kuramoto-sivashinsky.trajectory, etdrk4",
+        ("trajectory.trajectory_ad", "exponential.step_ad", "exponential.stage_ad", *_SPECTRAL),
+        **_kuramoto_sivashinsky(),
+        scheme="etdrk4",
+        dt=0.5,
     ),
     Tendency("burgers.tendency, c number, nu per site", _TENDENCY, **_burgers("number", "per site")),
     Trajectory("burgers.trajectory, rk4, c and nu numbers", _TRAJECTORY, **_burgers("number", "number")),
