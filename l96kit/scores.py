@@ -70,7 +70,7 @@ def _truth(truth, ensemble):
     expected = *ensemble.shape[:-2], ensemble.shape[-1]
     if truth.shape != expected:
         raise ValueError(
-            f"truth: expected shape {expected}, that of the ensemble without its members, found {truth.shape}; give one "
-            "state for each ensemble"
+            f"truth: expected shape {expected}, that of the ensemble without its members, found {truth.shape}; give "
+            "one state for each ensemble"
         )
     return _arrays.finite(truth, "truth")[..., None, :]
