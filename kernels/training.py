@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from l96kit.kernels._targets import inline, part
-from l96kit.kernels.dynamics import dynamics
+from l96kit.kernels.dynamics_of_model import dynamics_of
 from l96kit.kernels.runge_kutta import one_step
 from l96kit.kernels.tile import U
 
@@ -30,7 +30,7 @@ def bodies(model, tableau, team, lanes, uniform):
     """
     first, width = U(model.REACH * lanes), U(lanes)
     span, sync, rank = team.span, team.sync, team.rank
-    f = dynamics(model, tableau.stages, team, lanes, uniform)
+    f = dynamics_of(model, tableau.stages, team, lanes, uniform)
     bind, begin = f.bind, f.begin
     scheme = one_step(f, tableau, team, lanes, model.REACH, 1)
     step_kept, back = scheme.step_kept, scheme.back

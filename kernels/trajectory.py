@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 from l96kit.kernels import exponential, runge_kutta
 from l96kit.kernels._targets import inline, part
-from l96kit.kernels.dynamics import dynamics
+from l96kit.kernels.dynamics_of_model import dynamics_of
 from l96kit.kernels.tile import U, fields_of, for_fields, halo, strides, transfer
 
 SCHEMES = {**runge_kutta.SCHEMES, **exponential.SCHEMES}
@@ -25,7 +25,7 @@ def bodies(model, tableau, team, lanes, uniform):
     span, sync = team.span, team.sync
     load, load_add, store, add = transfer(team, model.REACH, lanes, fields)
     fill = halo(team, model.REACH, lanes, fields)
-    f = dynamics(model, tableau.stages, team, lanes, uniform)
+    f = dynamics_of(model, tableau.stages, team, lanes, uniform)
     bind, bind_tl, begin, end = f.bind, f.bind_tl, f.begin, f.end
     if isinstance(tableau, exponential.Exponential):
         scheme = exponential.one_step(f, tableau, team, lanes)

@@ -126,7 +126,7 @@ def burgers_ad_shifted(x, p, y_ad):
 @pytest.mark.parametrize(
     ("tl", "ad", "expected"),
     [
-        (burgers_tl_without_speed, burgers_ad, {"tl", "dot", "slope 2"}),
+        (burgers_tl_without_speed, burgers_ad, {"tl", "dot", "slope 2", "broadcast"}),
         (burgers_tl, burgers_ad_shifted, {"ad", "dot"}),
     ],
 )

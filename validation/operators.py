@@ -275,10 +275,10 @@ def _sampler(state, *parameters, fields=1):
 
 # --- Lorenz-96 ------------------------------------------------------------------------------------------------------
 
-_DYNAMICS = ("dynamics.slope_ad", "dynamics.look_ad", "dynamics.prepare_ad")
-_TENDENCY = ("trajectory.tendency_ad", *_DYNAMICS)
+_SITES = ("dynamics_of_sites.slope_ad", "dynamics_of_sites.look_ad")
+_TENDENCY = ("trajectory.tendency_ad",)
 _STEP = ("runge_kutta.step_ad", "runge_kutta.slope_ad", "runge_kutta.evaluating_ad")
-_TRAJECTORY = ("trajectory.trajectory_ad", *_STEP, *_DYNAMICS)
+_TRAJECTORY = ("trajectory.trajectory_ad", *_STEP)
 
 
 def _lorenz96(extent):
@@ -452,7 +452,7 @@ def _network_added_to_lorenz96(network, extent):
 
 
 def _lorenz96_operators():
-    own, extents = ("lorenz96.tendency_ad",), ("number", "per site", "per member and site")
+    own, extents = ("lorenz96.tendency_ad", *_SITES), ("number", "per site", "per member and site")
     for extent in extents:
         yield Tendency(f"lorenz96.tendency, F {extent}", own + _TENDENCY, **_lorenz96(extent))
     for scheme in runge_kutta.SCHEMES:
@@ -462,9 +462,21 @@ def _lorenz96_operators():
                 yield kind(name, own + _TRAJECTORY, **_lorenz96(extent), scheme=scheme)
 
 
-_TRAINING = ("training.loss_ad", "training.minibatch_ad", "training.rollouts_ad", *_STEP[1:], *_DYNAMICS)
-_SPECTRAL = ("kuramoto_sivashinsky.product_ad", "dynamics.w_ad")
-_NETWORK = ("layers.convolution_ad", "layers.product_ad", "layers.sum_ad")
+_TRAINING = ("training.loss_ad", "training.minibatch_ad", "training.rollouts_ad", *_STEP[1:])
+_SPECTRAL = (
+    "kuramoto_sivashinsky.product_ad",
+    "dynamics_of_spectrum.prepare_ad",
+    "dynamics_of_spectrum.slope_ad",
+    "dynamics_of_spectrum.w_ad",
+)
+_NETWORK = (
+    "layers.convolution_ad",
+    "layers.product_ad",
+    "layers.sum_ad",
+    "dynamics_of_network.prepare_ad",
+    "dynamics_of_network.slope_ad",
+)
+_SUM = (*_SITES, *_NETWORK, "dynamics_of_model.prepare_ad", "dynamics_of_model.slope_ad")
 
 OPERATORS = (
     *_lorenz96_operators(),
@@ -474,21 +486,21 @@ OPERATORS = (
     Step("sqNet.step, rk4", _NETWORK + _TRAJECTORY, **_network(sq_net())),
     Step(
         "lorenz96 and sqNet.step, euler, F number",
-        _NETWORK + _TRAJECTORY,
+        _SUM + _TRAJECTORY,
         **_network_added_to_lorenz96(sq_net(), "number"),
         scheme="euler",
     ),
     Step("bilinNet.step, euler", _NETWORK + _TRAJECTORY, **_network(bilin_net()), scheme="euler"),
     Trajectory(
         "lorenz96 and relu network.trajectory, heun, F per site",
-        _NETWORK + _TRAJECTORY,
+        _SUM + _TRAJECTORY,
         **_network_added_to_lorenz96(RELU, "per site"),
         scheme="heun",
     ),
     Loss("mixed network.loss of rollouts, euler", _NETWORK + _TRAINING, **_network(MIXED, 0.15), scheme="euler"),
     Loss(
         "lorenz96 and tanh network.loss of rollouts, euler",
-        _NETWORK + _TRAINING,
+        _SUM + _TRAINING,
         **_network_beside_lorenz96(TANH),
         scheme="euler",
         every=1,
@@ -496,24 +508,26 @@ OPERATORS = (
     ),
     Tendency(
         "vissio-lucarini.tendency, parameters per site",
-        ("vissio_lucarini.tendency_ad", *_TENDENCY),
+        ("vissio_lucarini.tendency_ad", *_SITES, *_TENDENCY),
         **_vissio_lucarini(*["per site"] * 4),
     ),
     Trajectory(
         "vissio-lucarini.trajectory, rk4, parameters numbers",
-        ("vissio_lucarini.tendency_ad", *_TRAJECTORY),
+        ("vissio_lucarini.tendency_ad", *_SITES, *_TRAJECTORY),
         **_vissio_lucarini(*["number"] * 4),
     ),
     Trajectory(
         "vissio-lucarini.trajectory, heun, parameters of all extents",
-        ("vissio_lucarini.tendency_ad", *_TRAJECTORY),
+        ("vissio_lucarini.tendency_ad", *_SITES, *_TRAJECTORY),
         **_vissio_lucarini("row", "column", "per member and site", "number"),
         scheme="heun",
     ),
-    Tendency("lorenz63.tendency, parameters numbers", ("lorenz63.tendency_ad", *_TENDENCY), **_lorenz63("number")),
+    Tendency(
+        "lorenz63.tendency, parameters numbers", ("lorenz63.tendency_ad", *_SITES, *_TENDENCY), **_lorenz63("number")
+    ),
     Trajectory(
         "lorenz63.trajectory, rk4, parameters per member",
-        ("lorenz63.tendency_ad", *_TRAJECTORY),
+        ("lorenz63.tendency_ad", *_SITES, *_TRAJECTORY),
         **_lorenz63("per member and site"),
     ),
     Tendency("kuramoto-sivashinsky.tendency", _SPECTRAL + _TENDENCY, **_kuramoto_sivashinsky()),
@@ -527,7 +541,7 @@ OPERATORS = (
         scheme="etdrk4",
         dt=0.5,
     ),
-    Tendency("burgers.tendency, c number, nu per site", _TENDENCY, **_burgers("number", "per site")),
-    Trajectory("burgers.trajectory, rk4, c and nu numbers", _TRAJECTORY, **_burgers("number", "number")),
-    Trajectory("burgers.trajectory, rk4, c a row, nu a column", _TRAJECTORY, **_burgers("row", "column")),
+    Tendency("burgers.tendency, c number, nu per site", _SITES + _TENDENCY, **_burgers("number", "per site")),
+    Trajectory("burgers.trajectory, rk4, c and nu numbers", _SITES + _TRAJECTORY, **_burgers("number", "number")),
+    Trajectory("burgers.trajectory, rk4, c a row, nu a column", _SITES + _TRAJECTORY, **_burgers("row", "column")),
 )
