@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import NamedTuple
@@ -26,6 +27,8 @@ import numpy as np
 from numba import njit
 from numba.core.caching import FunctionCache
 from numba.core.compiler import Compiler
+from numba.core.inline_closurecall import InlineWorker
+from numba.core.ir import Loc
 from numba.core.runtime import rtsys
 
 FASTMATH = {"contract", "reassoc", "nsz"}  # never nnan or ninf: a blow-up is found by its NaN
@@ -51,7 +54,8 @@ class _Compiler(Compiler):
         before = _Compiler._now
         _Compiler._interleave(self.vectors)
         try:
-            return super().compile_extra(func)
+            with _translating_once():
+                return super().compile_extra(func)
         finally:
             _Compiler._interleave(before)
 
@@ -74,6 +78,36 @@ class _ReductionCompiler(_Compiler):
     """For many sums at once, which fill the registers."""
 
     vectors = 1
+
+
+_translations = {}  # of functions that are inlined, during one compilation
+
+
+@contextmanager
+def _translating_once():
+    """What is inlined at many places is translated once, and where it came from is not copied with it.
+
+    Numba does both anew for each place, which took a quarter of the time. It compiles one function at a time, with all
+    it calls, so nobody else meets the changes.
+    """
+    translate = InlineWorker.run_untyped_passes
+
+    def translate_once(worker, function, enable_ssa=False):
+        if function not in _translations:
+            _translations[function] = translate(worker, function, enable_ssa)
+        worker.flags.enable_ssa = enable_ssa  # as `translate` leaves it
+        return _translations[function]
+
+    if translate.__name__ == translate_once.__name__:  # within another compilation
+        yield
+        return
+    InlineWorker.run_untyped_passes, Loc.__deepcopy__ = translate_once, lambda place, _: place
+    try:
+        yield
+    finally:
+        InlineWorker.run_untyped_passes = translate
+        del Loc.__deepcopy__
+        _translations.clear()
 
 
 # No kernel allocates, so none counts references; to remove the counting took LLVM longer than all else.

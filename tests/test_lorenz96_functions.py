@@ -49,7 +49,7 @@ def test_tendency(rng, shape):
 @pytest.mark.parametrize("scheme", runge_kutta.SCHEMES)
 def test_step(rng, scheme):
     x, x_tl, y_ad = rng.standard_normal((3, 3, K))
-    F, F_tl = forcing(rng, (K,)), rng.standard_normal(K)
+    F, F_tl = forcing(rng, ()), rng.standard_normal()
     step = reference_step(scheme)
     close(lorenz96.step(x, F, DT, scheme), step(x, F), 10)
     close(lorenz96.step_tl(x, F, DT, x_tl, F_tl, scheme), linearize.tangent(step, (x, F), (x_tl, F_tl)))
