@@ -32,8 +32,8 @@ def is_whole(operator, dtype):
 
     A scheme enters a kernel only by its numbers, and a model only by its three functions; lanes, parameters and
     precision enter all kernels in the same way, and one kernel takes seconds to compile. So Lorenz-96 with RK4 has
-    every combination in float64 and one in float32, and any other model or scheme two that between them have both
-    kinds of parameters and both precisions.
+    every combination in float64 and one in float32, with any other scheme one in float64, and any other model two that
+    between them have both kinds of parameters and both precisions.
     """
     return dtype == "float64" and is_main(operator)
 
@@ -42,13 +42,21 @@ def is_main(operator):
     return operator.name.startswith("lorenz96.") and (operator.op == "tendency" or operator.scheme == "rk4")
 
 
+def is_sample(operator, dtype):
+    if is_main(operator):
+        return operator.uniform and dtype == "float32"
+    if operator.name.startswith("lorenz96."):
+        return operator.uniform and dtype == "float64"
+    return operator.uniform == (dtype == "float64")
+
+
 # Those that share kernels are neighbours, so that one process compiles for all of them.
 CASES = sorted(
     (
         (operator, dtype)
         for operator in OPERATORS
         for dtype in DTYPES
-        if is_whole(operator, dtype) or operator.uniform == (dtype == ("float32" if is_main(operator) else "float64"))
+        if is_whole(operator, dtype) or is_sample(operator, dtype)
     ),
     key=lambda case: built_from(*case),
 )
@@ -141,11 +149,12 @@ def test_the_battery_notices_a_wrong_derivative(tl, ad, expected):
 
 
 def test_planted_faults_are_caught():
-    """All of them are planted by `python -m l96kit.validation.mutation`; here one in each file."""
+    """All of them are planted by `python -m l96kit.validation.mutation`; here one in each of some files."""
     one_each = {fault.path: fault for fault in mutation.faults() if not mutation.equivalent(fault)}
     assert set(one_each) == set(mutation.PLACES)
-    caught = mutation.plant_all(list(one_each.values()))
-    assert all(caught), [fault for fault, by in zip(one_each.values(), caught) if by is None]
+    some = list(one_each.values())[::4]
+    caught = mutation.plant_all(some)
+    assert all(caught), [fault for fault, by in zip(some, caught) if by is None]
 
 
 def test_each_fault_that_does_not_count_is_one_that_is_planted():

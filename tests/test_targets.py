@@ -139,7 +139,7 @@ SIMULATED = (
     "lorenz96.tendency, F per member and site",
     "lorenz96.trajectory, euler, F number",
     "lorenz96.trajectory, rk4, F per site",
-    "burgers.trajectory, rk4, c a row, nu a column",
+    "burgers.trajectory, heun, c a row, nu a column",
     "mixed network.tendency",
 )
 

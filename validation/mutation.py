@@ -242,7 +242,7 @@ DETECTORS = (
     ("lorenz96.step, heun, F per site", 9),
     ("lorenz96.trajectory, rk38, F per member and site", 9),
     ("burgers.trajectory, rk4, c and nu numbers", 9),
-    ("burgers.trajectory, rk4, c a row, nu a column", 2),
+    ("burgers.trajectory, heun, c a row, nu a column", 2),
     ("lorenz96 and relu network.trajectory, heun, F per site", 8),
 )
 SITES = 6

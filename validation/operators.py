@@ -529,9 +529,10 @@ OPERATORS = (
         "lorenz63.tendency, parameters numbers", ("lorenz63.tendency_ad", *_SITES, *_TENDENCY), **_lorenz63("number")
     ),
     Trajectory(
-        "lorenz63.trajectory, rk4, parameters per member",
+        "lorenz63.trajectory, heun, parameters per member",
         ("lorenz63.tendency_ad", *_SITES, *_TRAJECTORY),
         **_lorenz63("per member and site"),
+        scheme="heun",
     ),
     Tendency("kuramoto-sivashinsky.tendency", _SPECTRAL + _TENDENCY, **_kuramoto_sivashinsky()),
     Step(
@@ -546,5 +547,10 @@ OPERATORS = (
     ),
     Tendency("burgers.tendency, c number, nu per site", _SITES + _TENDENCY, **_burgers("number", "per site")),
     Trajectory("burgers.trajectory, rk4, c and nu numbers", _SITES + _TRAJECTORY, **_burgers("number", "number")),
-    Trajectory("burgers.trajectory, rk4, c a row, nu a column", _SITES + _TRAJECTORY, **_burgers("row", "column")),
+    Trajectory(
+        "burgers.trajectory, heun, c a row, nu a column",
+        _SITES + _TRAJECTORY,
+        **_burgers("row", "column"),
+        scheme="heun",
+    ),
 )
