@@ -8,15 +8,16 @@ from functools import cache
 
 import numpy as np
 
-from l96kit.kernels import _targets, training, trajectory
+from l96kit.kernels import _targets, filters, training, trajectory
 from l96kit.kernels.dynamics import is_spectral
 from l96kit.kernels.layers import SPARE, tile_size
 from l96kit.kernels.networks import channels_of, multiplications
+from l96kit.kernels.schemes import SCHEMES
 from l96kit.kernels.tile import cutting, fields_of
-from l96kit.kernels.trajectory import SCHEMES
 
 SPARE_BYTES = 64 * 2**20  # of tape that are kept for the next adjoint
 TRANSFORMS = 20  # how much longer a step takes with Fourier transforms
+MATRIX_NUMBERS = 30_000  # of the small matrices of neighbouring sites at once: then four fit into a cache
 LONG_RING = 2048  # sites; beyond, the arrays of a full tile leave the second-level cache
 
 _spare = deque(maxlen=4)
@@ -96,6 +97,8 @@ def _are_uniform(p):
 
 
 def _family(op):
+    if op in filters.METHODS:
+        return filters
     return training if op in ("loss_ad", "training") else trajectory
 
 
@@ -104,7 +107,7 @@ def built(op, model, scheme, team, lanes, uniform):
     return _family(op).bodies(model, SCHEMES[scheme], team, lanes, uniform)[op]
 
 
-ROOMS = {"tendency": 1, "trajectory": 1, "tendency_tl": 2, "trajectory_tl": 2}  # of a network's channels
+ROOMS = {"tendency": 1, "trajectory": 1, "tendency_tl": 2, "trajectory_tl": 2, **dict.fromkeys(filters.METHODS, 1)}
 
 
 def _arrays_beyond(op, model, program, stages):
@@ -137,14 +140,36 @@ def launch_training(op, model, scheme, data, outputs, device="cpu", threads=None
     _launch(op, model, scheme, data, outputs, shape, samples.size * sites * leads * every, device, threads)
 
 
-def _launch(op, model, scheme, data, outputs, shape, effort, device, threads):
+def launch_filter(method, model, scheme, data, threads=None):
+    """The same for `kernels.filters`, where a tile stands for an experiment; on the CPU alone."""
+    x, (_, every, lag, iterations), values = data[0], data[2], data[4][0]
+    (experiments, members, sites), lanes = x.shape, lanes_for(*x.shape[1:], x.dtype)
+    sizes, numbers = filter_room(method, x.shape, values.shape[2], x.dtype)
+    arrays = -(-numbers // _array_size(model, _targets.cpu_team, lanes, sites))
+    effort = x.size * len(values) * (every + members) * (1 + lag * iterations)
+    shape = experiments, lanes, sites, x.dtype
+    _launch(method, model, scheme, (*data, (*sizes, arrays)), 0, shape, effort, "cpu", threads, arrays)
+
+
+def filter_room(method, shape, observations, dtype):
+    """See `filters.room_of`."""
+    _, members, sites = shape
+    return filters.room_of(method, members, observations, sites, lanes_for(members, sites, dtype), MATRIX_NUMBERS)
+
+
+def _array_size(model, team, lanes, sites):
+    fields = fields_of(model)
+    return fields * tile_size(team, lanes, sites // fields, model.REACH)
+
+
+def _launch(op, model, scheme, data, outputs, shape, effort, device, threads, arrays=0):
+    """`arrays` are those that an operation needs beyond what model and scheme do."""
     tiles, lanes, sites, dtype = shape
     effort *= TRANSFORMS if is_spectral(model) else 1 + multiplications(data[1][1])
     uniform = _are_uniform(data[1])
     team = _targets.cpu_team if device == "cpu" else _cuda().team
-    fields = fields_of(model)
-    size = fields * tile_size(team, lanes, sites // fields, model.REACH)
-    beyond = _arrays_beyond(op, model, data[1][1], SCHEMES[scheme].stages)
+    size = _array_size(model, team, lanes, sites)
+    beyond = arrays + _arrays_beyond(op, model, data[1][1], SCHEMES[scheme].stages)
     if device == "cpu":
         kernel, layout = _cpu_kernel(op, model, scheme, lanes, uniform, dtype)
         threads = _targets.default_threads() if threads is None else threads

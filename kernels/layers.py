@@ -10,9 +10,9 @@ import math
 from typing import NamedTuple
 
 from l96kit.kernels._targets import called, inline, part, reduction
+from l96kit.kernels.products import AT_ONCE, row_products
 from l96kit.kernels.tile import U, chain
 
-AT_ONCE = 4  # channels in and out in one pass over the positions: then arithmetic hides loads and stores
 SPARE = AT_ONCE - 1
 LEAK = 0.01  # slope of the leaky ReLU below zero
 NONE, MORE = -1, -2
@@ -87,6 +87,8 @@ def layers(team, lanes, first, fill):
 
     # convolution, four channels times four at once
 
+    add_four_products, add_product = row_products(places, pass_over)
+
     @part
     def input_start(m, read, inputs, taps, shift, step, size):
         """Where channel m // taps begins for tap m % taps, those of the last for m beyond."""
@@ -110,39 +112,6 @@ def layers(team, lanes, first, fill):
         read, start, per_input, per_tap = channels[0], weights[0], weights[2], weights[3]
         x = (read + channel) * size + first + shift + tap * step
         return U(x), U(start + channel * per_input + tap * per_tap)
-
-    @pass_over
-    def add_four_products(y, x, w, outputs, at, size, apart, n):
-        """y_o += sum_m w_om x_m at every position, for four of each; inputs lie `size`, their weights `apart`."""
-        y0, y1, y2, y3 = y
-        o0, o1, o2, o3 = outputs
-        x0, m0 = at
-        x1, x2, x3 = x0 + size, x0 + U(2) * size, x0 + U(3) * size
-        m1, m2, m3 = m0 + apart, m0 + U(2) * apart, m0 + U(3) * apart
-        w00, w01, w02, w03 = w[o0 + m0], w[o0 + m1], w[o0 + m2], w[o0 + m3]
-        w10, w11, w12, w13 = w[o1 + m0], w[o1 + m1], w[o1 + m2], w[o1 + m3]
-        w20, w21, w22, w23 = w[o2 + m0], w[o2 + m1], w[o2 + m2], w[o2 + m3]
-        w30, w31, w32, w33 = w[o3 + m0], w[o3 + m1], w[o3 + m2], w[o3 + m3]
-        for k in places(n):
-            a, b, c, d = x[x0 + k], x[x1 + k], x[x2 + k], x[x3 + k]
-            y0[k] += w00 * a + w01 * b + w02 * c + w03 * d
-            y1[k] += w10 * a + w11 * b + w12 * c + w13 * d
-            y2[k] += w20 * a + w21 * b + w22 * c + w23 * d
-            y3[k] += w30 * a + w31 * b + w32 * c + w33 * d
-
-    @pass_over
-    def add_product(y, x, w, outputs, at, n):
-        """The same for one input."""
-        y0, y1, y2, y3 = y
-        o0, o1, o2, o3 = outputs
-        x0, m0 = at
-        w0, w1, w2, w3 = w[o0 + m0], w[o1 + m0], w[o2 + m0], w[o3 + m0]
-        for k in places(n):
-            a = x[x0 + k]
-            y0[k] += w0 * a
-            y1[k] += w1 * a
-            y2[k] += w2 * a
-            y3[k] += w3 * a
 
     @reduction
     def sums_of_products(y, x, n):

@@ -16,7 +16,7 @@ import numpy as np
 
 from l96kit.kernels._targets import inline, part
 from l96kit.kernels.dynamics_of_model import dynamics_of
-from l96kit.kernels.runge_kutta import one_step
+from l96kit.kernels.schemes import one_step
 from l96kit.kernels.tile import U
 
 FORGET, FORGET_SQUARE, SMALL = 0.9, 0.999, 1e-8  # beta_1, beta_2 and epsilon of Adam
@@ -32,7 +32,7 @@ def bodies(model, tableau, team, lanes, uniform):
     span, sync, rank = team.span, team.sync, team.rank
     f = dynamics_of(model, tableau.stages, team, lanes, uniform)
     bind, begin = f.bind, f.begin
-    scheme = one_step(f, tableau, team, lanes, model.REACH, 1)
+    scheme = one_step(model, tableau, f, team, lanes)
     step_kept, back = scheme.step_kept, scheme.back
 
     @inline

@@ -10,12 +10,10 @@ the state before each step, a tile array with its halo.
 
 from types import SimpleNamespace
 
-from l96kit.kernels import exponential, runge_kutta
 from l96kit.kernels._targets import inline, part
 from l96kit.kernels.dynamics_of_model import dynamics_of
+from l96kit.kernels.schemes import one_step
 from l96kit.kernels.tile import U, fields_of, for_fields, halo, strides, transfer
-
-SCHEMES = {**runge_kutta.SCHEMES, **exponential.SCHEMES}
 
 
 def bodies(model, tableau, team, lanes, uniform):
@@ -27,10 +25,7 @@ def bodies(model, tableau, team, lanes, uniform):
     fill = halo(team, model.REACH, lanes, fields)
     f = dynamics_of(model, tableau.stages, team, lanes, uniform)
     bind, bind_tl, begin, end = f.bind, f.bind_tl, f.begin, f.end
-    if isinstance(tableau, exponential.Exponential):
-        scheme = exponential.one_step(f, tableau, team, lanes)
-    else:
-        scheme = runge_kutta.one_step(f, tableau, team, lanes, model.REACH, fields)
+    scheme = one_step(model, tableau, f, team, lanes)
     step, step_tl, step_ad = scheme.step, scheme.step_tl, scheme.step_ad
     prepare, slope, prepare_tl, slope_tl = f.prepare(0), f.slope, f.prepare_tl, f.slope_tl
     prepare_ad, slope_ad, start_sums, finish = f.prepare_ad(0), f.slope_ad(None), f.start, f.finish

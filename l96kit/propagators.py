@@ -10,7 +10,7 @@ from l96kit._arrays import members, times
 from l96kit._progress import progress_bar
 from l96kit.checkpoints import reverse_in_segments
 from l96kit.kernels import launch as kernels
-from l96kit.kernels.trajectory import SCHEMES
+from l96kit.kernels.schemes import SCHEMES
 from l96kit.models import Model, _broadcast
 
 PIECE = 400_000_000  # site-steps of one call of a kernel, under a second: then the bar moves and Ctrl-C is heard

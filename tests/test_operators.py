@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import l96kit.kernels
 from l96kit import StencilModel
 from l96kit.kernels import _targets, lorenz96, training, trajectory
-from l96kit.kernels.trajectory import SCHEMES
+from l96kit.kernels.schemes import SCHEMES
 from l96kit.validation import gradients, mutation
 from l96kit.validation.battery import battery, failures
 from l96kit.validation.operators import OPERATORS, burgers, burgers_ad, burgers_tl

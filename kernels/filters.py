@@ -1,0 +1,233 @@
+"""Filters: cycles of a forecast, of observations and an analysis, for one ensemble at a time.
+
+An experiment is what a tile is elsewhere: one worker goes through its cycles. `data` holds, in this order,
+
+    x (experiment, member, site), the ensembles, which are changed in place, and p as in `trajectory`
+    (dt, every, lag, iterations), the time step and how many of them a cycle has; and of the iterated smoother
+    (indices, weights, begin), of what is observed: in cycle t of this call, with (begin + t) modulo their period, the
+        sum of weights times sites, each (period, observation, part)
+    (values, root): (cycle, experiment, observation), NaN where nothing was observed, and 1 / sigma (1, observation) or
+        the inverse of the Cholesky factor of the covariance, (observation, observation) with room for whole vectors
+    (tuning, normals, turns): (experiment, 2), inflation and what the method takes; random numbers (experiment, cycle,
+        ..) of the analysis and of a rotation, none of them if there is none
+    coefficients (period, number), of a localization, see `local`
+    truth (cycle, experiment, site), and what is kept: means (2, cycle, experiment, site) of forecasts and analyses, or
+        no cycles of them; and (scores, ranks): (cycle, experiment, 2, 3), RMSE of the mean, spread and CRPS of both,
+        and (experiment, 2, members + 1), how often the truth had so many members below it, or none
+    (sites in a row, sites in a chunk, numbers of a matrix, tile arrays for all that)
+"""
+
+from types import SimpleNamespace
+
+from l96kit.kernels import ensemble, local
+from l96kit.kernels._targets import inline
+from l96kit.kernels.dynamics_of_model import dynamics_of
+from l96kit.kernels.ensemble import assemble, iterate, rotate, split, start_iterating, update_end, update_start
+from l96kit.kernels.matrices import fill, rows_of, scale
+from l96kit.kernels.observing import observe, whiten
+from l96kit.kernels.schemes import one_step
+from l96kit.kernels.scoring import record
+from l96kit.kernels.tile import U, fields_of, transfer
+
+INFLATION, TUNED = 0, 1  # columns of `tuning`
+
+# --- methods ----------------------------------------------------------------------------------------------------------
+
+
+@inline
+def _transform(args):
+    mean, A, Y, d, more, room, shape = args
+    ensemble.transform(mean, A, Y, d, room, shape)
+
+
+@inline
+def _perturb(args):
+    mean, A, Y, d, (_, normals, _, errors, _, _), room, shape = args
+    ensemble.perturb(mean, A, Y, d, normals, errors, room, shape)
+
+
+@inline
+def _finite_size(args):
+    mean, A, Y, d, (strength, _, _, _, _, _), room, shape = args
+    ensemble.finite_size(mean, A, Y, d, strength, room, shape)
+
+
+@inline
+def _serial(args):
+    mean, A, Y, d, more, room, shape = args
+    ensemble.serial(mean, A, Y, d, room, shape)
+
+
+@inline
+def _local(args):
+    mean, A, Y, d, (_, _, coefficients, _, rest, chunk), (matrices, _, _, _), (members, observations, wide) = args
+    n, across = local.even(members), d.shape[0]
+    pairs = rest[: rows_of(n * n + n) * across]
+    rows = rest[len(pairs) : len(pairs) + 3 * chunk]
+    room = matrices, (rows[:chunk], rows[chunk : 2 * chunk]), rows[2 * chunk :]
+    local.transform(mean, A, Y, d, coefficients, pairs, room, (members, n, observations, wide, across, chunk))
+
+
+ANALYSES = {
+    "transform": _transform,
+    "perturb": _perturb,
+    "finite size": _finite_size,
+    "serial": _serial,
+    "local": _local,
+}
+METHODS = (*ANALYSES, "iterated")
+
+
+def room_of(method, members, observations, sites, lanes, most):
+    """What `sizes` begins with, and how many numbers an experiment works in. If each site has matrices of its own, then
+    a chunk of sites has at most `most` numbers of each, if that is possible."""
+
+    def whole(n):
+        return -(-n // lanes) * lanes
+
+    def in_fours(n):
+        return -(-n // 4) * 4
+
+    chunk, matrix, beyond = whole(sites), in_fours(members) * whole(members), 0
+    if method == "local":
+        n = members + members % 2
+        lines = in_fours(n * n + n)
+        chunk = min(chunk, max(lanes, most // (lines * lanes) * lanes))
+        matrix, beyond = lines * chunk, lines * whole(observations) + 3 * chunk
+    sites_in_row = -(-sites // chunk) * chunk
+    ensembles = in_fours(members) * sites_in_row
+    if method == "iterated":
+        beyond = 2 * ensembles + sites_in_row + whole(members) + matrix
+    rows = 2 * ensembles + 2 * in_fours(observations) * whole(members) + 4 * matrix
+    vectors = 2 * sites_in_row + 2 * whole(members) + whole(observations)
+    return (sites_in_row, chunk, matrix), rows + vectors + beyond
+
+
+# --- cycles -----------------------------------------------------------------------------------------------------------
+
+
+@inline
+def taken(room, begin, count):
+    return room[begin : begin + count]
+
+
+def bodies(model, tableau, team, lanes, uniform):
+    """The body of each method, with its layout."""
+    f = dynamics_of(model, tableau.stages, team, lanes, uniform)
+    scheme = one_step(model, tableau, f, team, lanes)
+    load, _, store, _ = transfer(team, model.REACH, lanes, fields_of(model))
+    bind, step, fields = f.bind, scheme.step, U(fields_of(model))
+
+    @inline
+    def whole(n):
+        """So many numbers and those that fill their last vector."""
+        return (n + lanes - 1) // lanes * lanes
+
+    @inline
+    def forecast(x, p, dt, steps, work):
+        """All members, so many time steps on."""
+        (state, other), stage_states, kept, tiles, rest = work
+        for tile in range((x.shape[0] + lanes - 1) // lanes):
+            start, n = U(tile) * U(lanes), U(x.shape[1]) // fields * U(lanes)
+            load(x, state, start)
+            room = stage_states, kept, bind((p, tiles, rest, start, n))
+            for _ in range(steps):
+                step(state, other, room, dt, n)
+                state, other = other, state
+            store(state, x, start)
+
+    @inline
+    def rooms(work, members, observations, sizes):
+        """The arrays of one experiment, all of them zero."""
+        sites_in_row, _, matrix, arrays = sizes
+        wide, across = whole(members), whole(observations)
+        own = work[4][work[4].shape[0] - arrays * work[0][0].shape[0] :]
+        fill(own, own.dtype.type(0))
+        rows, seen = rows_of(members) * sites_in_row, rows_of(observations) * wide
+        A, at = taken(own, 0, rows), rows
+        B, at = taken(own, at, rows), at + rows
+        Y, at = taken(own, at, seen), at + seen
+        errors, at = taken(own, at, seen), at + seen
+        C, at = taken(own, at, matrix), at + matrix
+        first, at = taken(own, at, matrix), at + matrix
+        second, at = taken(own, at, matrix), at + matrix
+        third, at = taken(own, at, matrix), at + matrix
+        mean, at = taken(own, at, sites_in_row), at + sites_in_row
+        total, at = taken(own, at, sites_in_row), at + sites_in_row
+        b, at = taken(own, at, wide), at + wide
+        w, at = taken(own, at, wide), at + wide
+        d, at = taken(own, at, across), at + across
+        return (mean, A), (Y, d, errors), ((C, first, second, third), B, (b, w), total), own[at:]
+
+    def cycling(analyse):
+        @inline
+        def body(experiment, data, work):
+            x_of_all, p, clock, operator, (values, root), random, coefficients, truth, means, found, sizes = data
+            (dt, every, _, _), (indices, weights, begin), (tuning, normals, turns) = clock, operator, random
+            x, inflation = x_of_all[experiment], tuning[experiment, INFLATION]
+            members, observations = x.shape[0], values.shape[2]
+            (mean, A), (Y, d, errors), room, rest = rooms(work, members, observations, sizes)
+            total, ones = room[3], room[2][0]
+            for t in range(values.shape[0]):
+                place, now = (t, experiment, members), (begin + t) % indices.shape[0]
+                forecast(x, p, dt, every, work)
+                split(x, mean, A, total)
+                record(mean, A, truth, means, found, place, 0, total)
+                observe(x, indices[now], weights[now], Y)
+                whiten(Y, values[t, experiment], root, d, errors, members)
+                coefficients_now = coefficients[(begin + t) % coefficients.shape[0]]
+                more = tuning[experiment, TUNED], normals[experiment, t], coefficients_now, errors, rest, sizes[1]
+                analyse((mean, A, Y, d, more, room, (members, observations, whole(members))))
+                if turns.shape[2]:
+                    rotate(A, turns[experiment, t], total, ones, members)
+                scale(A, inflation)
+                assemble(mean, A, x)
+                record(mean, A, truth, means, found, place, 1, total)
+
+        return body
+
+    @inline
+    def iterated(experiment, data, work):
+        """`x` is the ensemble at the start of the window, `lag` cycles before the observations, or as many as there are."""
+        x_of_all, p, clock, operator, (values, root), random, _, truth, means, found, sizes = data
+        (dt, every, lag, iterations), (indices, weights, begin), (tuning, normals, turns) = clock, operator, random
+        x, inflation, tolerance = x_of_all[experiment], tuning[experiment, INFLATION], tuning[experiment, TUNED]
+        members, observations = x.shape[0], values.shape[2]
+        (mean, A), (Y, d, seen), room, rest = rooms(work, members, observations, sizes)
+        later_A, (step, _), total = room[1:]
+        size, width, wide = later_A.shape[0], mean.shape[0], step.shape[0]
+        later_mean, at = taken(rest, 0, width), width
+        w, at = taken(rest, at, wide), at + wide
+        before, at = taken(rest, at, sizes[2]), at + sizes[2]
+        B, at = taken(rest, at, size), at + size
+        later = taken(rest, at, members * x.shape[1]).reshape(members, x.shape[1])
+        shape = members, observations, wide
+        for t in range(values.shape[0]):
+            place, cycle = (t, experiment, members), begin + t
+            now = cycle % indices.shape[0]
+            split(x, mean, A, total)
+            start_iterating(w, room, members, wide)
+            for iteration in range(iterations):
+                update_start(mean, A, w, later_mean, later_A, room, shape)
+                assemble(later_mean, later_A, later)
+                forecast(later, p, dt, min(lag, cycle + 1) * every, work)
+                split(later, later_mean, later_A, total)
+                if iteration == 0:
+                    record(later_mean, later_A, truth, means, found, place, 0, total)
+                observe(later, indices[now], weights[now], Y)
+                whiten(Y, values[t, experiment], root, d, seen, members)
+                if not iterate(w, Y, d, seen, before, room, shape) > tolerance:
+                    break
+            update_end(later_mean, later_A, before, room, B, shape)
+            record(later_mean, later_A, truth, means, found, place, 1, total)
+            update_start(mean, A, w, later_mean, later_A, room, shape)
+            if turns.shape[2]:
+                rotate(later_A, turns[experiment, t], total, step, members)
+            scale(later_A, inflation)
+            assemble(later_mean, later_A, x)
+            if cycle + 1 >= lag:
+                forecast(x, p, dt, every, work)
+
+    found = {name: cycling(analyse) for name, analyse in ANALYSES.items()} | {"iterated": iterated}
+    layout = (2, *scheme.layout, f.tiles)
+    return {name: SimpleNamespace(body=body, layout=layout) for name, body in found.items()}

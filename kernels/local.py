@@ -1,0 +1,214 @@
+"""The ensemble transform for each site by itself, with what observations are worth there: many sites side by side.
+
+A matrix of a chunk of sites lies with its entries in order and the sites of each entry along a row, so that all loops
+run over sites. A row has `chunk` sites. See `ensemble` for mean, A, Y and d.
+"""
+
+from l96kit.kernels._targets import called, inline, part, reduction
+from l96kit.kernels.matrices import MOST_ROUNDS, add_product, add_row, fill, precision, row, rows_of, scale
+from l96kit.kernels.tile import U
+
+
+@inline
+def even(n):
+    """Room for n rows and columns: blocks have two."""
+    return n + n % 2
+
+
+@reduction
+def _largest(x):
+    largest = x.dtype.type(0)
+    for k in range(U(0), U(x.shape[0])):
+        largest = max(largest, x[k])
+    return largest
+
+
+@reduction
+def _four_products(z, x, y, n):
+    """z_ab += sum_c x_ac y_cb at each site, for two of each."""
+    z00, z01, z10, z11 = z
+    x00, x01, x10, x11 = x
+    y00, y01, y10, y11 = y
+    for k in range(U(0), U(n)):
+        a, b, c, d = x00[k], x01[k], x10[k], x11[k]
+        p, q, r, s = y00[k], y01[k], y10[k], y11[k]
+        z00[k] += a * p + b * r
+        z01[k] += a * q + b * s
+        z10[k] += c * p + d * r
+        z11[k] += c * q + d * s
+
+
+@inline
+def _block(x, i, j, n, chunk):
+    at = i * n + j
+    return row(x, at, chunk), row(x, at + 1, chunk), row(x, at + n, chunk), row(x, at + n + 1, chunk)
+
+
+@called
+def multiply(x, y, z, n, chunk):
+    """z = x y at each site, (n, n) each."""
+    fill(z, z.dtype.type(0))
+    for i in range(0, n, 2):
+        for j in range(0, n, 2):
+            block = _block(z, i, j, n, chunk)
+            for c in range(0, n, 2):
+                _four_products(block, _block(x, i, c, n, chunk), _block(y, c, j, n, chunk), chunk)
+
+
+@part
+def add_to_diagonal(x, value, members, n, chunk):
+    for i in range(members):
+        own = row(x, i * n + i, chunk)
+        for k in range(U(0), U(chunk)):
+            own[k] += value
+
+
+@reduction
+def divide(x, y):
+    for k in range(U(0), U(y.shape[0])):
+        y[k] /= x[k]
+
+
+@reduction
+def add_size(x, total):
+    for k in range(U(0), U(total.shape[0])):
+        total[k] += abs(x[k])
+
+
+@reduction
+def take_larger(x, largest):
+    for k in range(U(0), U(largest.shape[0])):
+        largest[k] = max(largest[k], x[k])
+
+
+@reduction
+def add_square(x, total):
+    for k in range(U(0), U(total.shape[0])):
+        total[k] += x[k] * x[k]
+
+
+@called
+def inverse_root(x, least, inverse, root, room, rows, shape):
+    """`matrices.inverse_root` at each site; the slowest decides how many rounds there are. `rows` are two of sites."""
+    members, n, chunk = shape
+    one = x.dtype.type(1)
+    half, three = one / x.dtype.type(2), x.dtype.type(3)
+    s, total = rows
+    fill(s, x.dtype.type(0))
+    for i in range(members):
+        fill(total, x.dtype.type(0))
+        for j in range(members):
+            add_size(row(x, i * n + j, chunk), total)
+        take_larger(total, s)
+    scale_and_shift(s, half, half * least)
+    for entry in range(n * n):
+        divide(s, row(x, entry, chunk))
+    fill(inverse, x.dtype.type(0))
+    add_row(x, inverse, -half)
+    add_to_diagonal(inverse, three * half, members, n, chunk)
+    multiply(x, inverse, root, n, chunk)
+    enough = half * half * x.dtype.type(members) * precision(x)
+    for _ in range(MOST_ROUNDS):
+        multiply(inverse, root, room, n, chunk)
+        scale(room, -half)
+        add_to_diagonal(room, half, members, n, chunk)
+        fill(total, x.dtype.type(0))
+        for entry in range(n * n):
+            add_square(row(room, entry, chunk), total)
+        add_to_diagonal(room, one, members, n, chunk)
+        multiply(room, inverse, x, n, chunk)
+        fill(inverse, x.dtype.type(0))
+        add_row(x, inverse, one)
+        if not _largest(total) > enough:
+            break
+        multiply(root, room, x, n, chunk)
+        fill(root, x.dtype.type(0))
+        add_row(x, root, one)
+    take_root(s)
+    for entry in range(n * n):
+        divide(s, row(inverse, entry, chunk))
+
+
+@reduction
+def scale_and_shift(x, factor, shift):
+    for k in range(U(0), U(x.shape[0])):
+        x[k] = factor * x[k] + shift
+
+
+@reduction
+def take_root(x):
+    for k in range(U(0), U(x.shape[0])):
+        x[k] = x[k] ** x.dtype.type(0.5)
+
+
+@called
+def products_of_members(Y, d, pairs, shape):
+    """Y[q, a] Y[q, b] in row a n + b of `pairs`, and Y[q, a] d[q] behind them in row n n + a; q lies along a row."""
+    members, n, observations, width, across = shape
+    for q in range(observations):
+        own = row(Y, q, width)
+        for a in range(members):
+            for b in range(members):
+                pairs[(a * n + b) * across + q] = own[a] * own[b]
+            pairs[(n * n + a) * across + q] = own[a] * d[q]
+
+
+@reduction
+def _add_products(x, y, z):
+    """z += x y at each site."""
+    for k in range(U(0), U(z.shape[0])):
+        z[k] += x[k] * y[k]
+
+
+@inline
+def _piece(x, i, width, begin, chunk):
+    return x[i * width + begin : i * width + begin + chunk]
+
+
+@called
+def transform(mean, A, Y, d, coefficients, pairs, room, shape):
+    """The symmetric transform at each site (Hunt et al. 2007, eqs. 21 and 23), where the precision of each observation
+    is multiplied by its coefficient; these lie in chunks of sites, in each a row for each observation.
+
+    `room` holds four matrices with n rows more, which are for the right-hand sides, and three rows of a chunk. `shape`
+    is (members, n, observations, width of a row of members and of one of observations, chunk).
+    """
+    (C, inverse, root, other), rows, moved = room
+    members, n, observations, width, across, chunk = shape
+    sites, prior = mean.shape[0], mean.dtype.type(members - 1)
+    products_of_members(Y, d, pairs, shape[:5])
+    lines, matrix = n * n + n, n * n * chunk
+    for begin in range(0, sites, chunk):
+        size = rows_of(observations) * chunk
+        own = coefficients[begin // chunk * size : (begin // chunk + 1) * size]
+        fill(C, prior - prior)
+        add_product(pairs, (across, 1), own, C, (lines, observations, chunk))
+        b, t = C[matrix : matrix + n * chunk], inverse[matrix : matrix + n * chunk]
+        x, Z = C[:matrix], inverse[:matrix]
+        add_to_diagonal(x, prior, members, n, chunk)
+        inverse_root(x, prior, Z, root[:matrix], other[:matrix], rows, (members, n, chunk))
+        multiply_vector(Z, b, t, members, n, chunk)
+        multiply_vector(Z, t, b, members, n, chunk)
+        fill(moved, prior - prior)
+        for a in range(members):
+            _add_products(row(b, a, chunk), _piece(A, a, sites, begin, chunk), moved)
+        add_row(moved, mean[begin : begin + chunk], prior / prior)
+        # the new anomalies wait until none of the old ones is needed
+        for member in range(members):
+            waiting = row(other, member, chunk)
+            fill(waiting, prior - prior)
+            for a in range(members):
+                _add_products(row(Z, member * n + a, chunk), _piece(A, a, sites, begin, chunk), waiting)
+        for member in range(members):
+            target = _piece(A, member, sites, begin, chunk)
+            fill(target, prior - prior)
+            add_row(row(other, member, chunk), target, prior ** mean.dtype.type(0.5))
+
+
+@called
+def multiply_vector(Z, b, t, members, n, chunk):
+    """t = Z b at each site."""
+    fill(t, t.dtype.type(0))
+    for i in range(members):
+        for j in range(members):
+            _add_products(row(Z, i * n + j, chunk), row(b, j, chunk), row(t, i, chunk))

@@ -1,0 +1,51 @@
+"""Scores of an ensemble, whose mean and anomalies are as in `ensemble`, and what is kept of it."""
+
+from l96kit.kernels._targets import called, inline, reduction
+from l96kit.kernels.matrices import add_row, copy, inner_product
+from l96kit.kernels.tile import U
+
+RMSE, SPREAD, CRPS = 0, 1, 2
+
+
+@called
+def score(mean, A, truth, members, found, ranks, total):
+    """RMSE, spread and CRPS to `found`; ranks are counted if there is room for them."""
+    sites, width, zero = truth.shape[0], mean.shape[0], mean.dtype.type(0)
+    error = total[:sites]
+    copy(truth, error)
+    add_row(mean[:sites], error, -mean.dtype.type(1))
+    half = mean.dtype.type(0.5)
+    found[RMSE] = (inner_product(error, error) / mean.dtype.type(sites)) ** half
+    found[SPREAD] = (inner_product(A, A) / mean.dtype.type(sites * (members - 1))) ** half
+    if ranks.shape[0] == 0:
+        return
+    from_truth = between = zero
+    for i in range(members):
+        own = A[i * width : i * width + sites]
+        from_truth += distance(own, error)
+        for j in range(i):
+            between += distance(own, A[j * width : j * width + sites])
+    count = mean.dtype.type(members)
+    found[CRPS] = (from_truth / count - between / (count * count)) / mean.dtype.type(sites)
+    for k in range(sites):
+        below = 0
+        for i in range(members):
+            below += A[i * width + k] < error[k]
+        ranks[below] += 1
+
+
+@reduction
+def distance(x, y):
+    total = x.dtype.type(0)
+    for k in range(U(0), U(x.shape[0])):
+        total += abs(x[k] - y[k])
+    return total
+
+
+@inline
+def record(mean, A, truth, means, found, place, which, total):
+    """Keep what is wanted of a forecast (0) or an analysis (1)."""
+    (t, experiment, members), (scores, ranks) = place, found
+    if means.shape[1]:
+        copy(mean[: truth.shape[2]], means[which, t, experiment])
+    score(mean, A, truth[t, experiment], members, scores[t, experiment, which], ranks[experiment, which], total)
