@@ -243,8 +243,8 @@ def serial(mean, A, Y, d, room, shape):
 
 
 # --- the iterated smoother --------------------------------------------------------------------------------------------
-# The ensemble at the start of a window has the mean plus w A and the anomalies T A, with the symmetric T = sqrt(N - 1)
-# C^(-1/2). Of the four matrices, the second is C^(-1/2), the third C^(1/2). Source: Bocquet & Sakov (2014), algorithm 1.
+# The ensemble at the start of a window has the mean plus w A and the anomalies T A, T = sqrt(N - 1) C^(-1/2) symmetric.
+# Of the four matrices, the second is C^(-1/2), the third C^(1/2). Source: Bocquet & Sakov (2014), algorithm 1.
 
 
 @called

@@ -5,7 +5,7 @@ An experiment is what a tile is elsewhere: one worker goes through its cycles. `
     x (experiment, member, site), the ensembles, which are changed in place, and p as in `trajectory`
     (dt, every, lag, iterations), the time step and how many of them a cycle has; and of the iterated smoother
     (indices, weights, begin), of what is observed: in cycle t of this call, with (begin + t) modulo their period, the
-        sum of weights times sites, each (period, observation, part)
+        function of the sum of weights times sites, each (period, observation, part); see `observing`
     (values, root): (cycle, experiment, observation), NaN where nothing was observed, and 1 / sigma (1, observation) or
         the inverse of the Cholesky factor of the covariance, (observation, observation) with room for whole vectors
     (tuning, normals, turns): (experiment, 2), inflation and what the method takes; random numbers (experiment, cycle,
@@ -24,7 +24,7 @@ from l96kit.kernels._targets import inline
 from l96kit.kernels.dynamics_of_model import dynamics_of
 from l96kit.kernels.ensemble import assemble, iterate, rotate, split, start_iterating, update_end, update_start
 from l96kit.kernels.matrices import fill, rows_of, scale
-from l96kit.kernels.observing import observe, whiten
+from l96kit.kernels.observing import observing, whiten
 from l96kit.kernels.schemes import one_step
 from l96kit.kernels.scoring import record
 from l96kit.kernels.tile import U, fields_of, transfer
@@ -116,7 +116,7 @@ def bodies(model, tableau, team, lanes, uniform):
     f = dynamics_of(model, tableau.stages, team, lanes, uniform)
     scheme = one_step(model, tableau, f, team, lanes)
     load, _, store, _ = transfer(team, model.REACH, lanes, fields_of(model))
-    bind, step, fields = f.bind, scheme.step, U(fields_of(model))
+    bind, step, fields, observe = f.bind, scheme.step, U(fields_of(model)), observing(model)
 
     @inline
     def whole(n):
@@ -188,9 +188,9 @@ def bodies(model, tableau, team, lanes, uniform):
 
     @inline
     def iterated(experiment, data, work):
-        """`x` is the ensemble at the start of the window, `lag` cycles before the observations, or as many as there are."""
+        """x are states at the start of the window, `lag` cycles before the observations or as many as there are."""
         x_of_all, p, clock, operator, (values, root), random, _, truth, means, found, sizes = data
-        (dt, every, lag, iterations), (indices, weights, begin), (tuning, normals, turns) = clock, operator, random
+        (dt, every, lag, iterations), (indices, weights, begin), (tuning, _, turns) = clock, operator, random
         x, inflation, tolerance = x_of_all[experiment], tuning[experiment, INFLATION], tuning[experiment, TUNED]
         members, observations = x.shape[0], values.shape[2]
         (mean, A), (Y, d, seen), room, rest = rooms(work, members, observations, sizes)

@@ -8,9 +8,9 @@ from functools import cache
 
 import numpy as np
 
-from l96kit.kernels import _targets, filters, training, trajectory
+from l96kit.kernels import _targets, filters, observing, training, trajectory
 from l96kit.kernels.dynamics import is_spectral
-from l96kit.kernels.layers import SPARE, tile_size
+from l96kit.kernels.layers import SPARE, Row, tile_size
 from l96kit.kernels.networks import channels_of, multiplications
 from l96kit.kernels.schemes import SCHEMES
 from l96kit.kernels.tile import cutting, fields_of
@@ -99,6 +99,8 @@ def _are_uniform(p):
 def _family(op):
     if op in filters.METHODS:
         return filters
+    if op in OBSERVING:
+        return observing
     return training if op in ("loss_ad", "training") else trajectory
 
 
@@ -107,6 +109,7 @@ def built(op, model, scheme, team, lanes, uniform):
     return _family(op).bodies(model, SCHEMES[scheme], team, lanes, uniform)[op]
 
 
+OBSERVING = ("observe", "observe_tl", "observe_ad")
 ROOMS = {"tendency": 1, "trajectory": 1, "tendency_tl": 2, "trajectory_tl": 2, **dict.fromkeys(filters.METHODS, 1)}
 
 
@@ -140,6 +143,18 @@ def launch_training(op, model, scheme, data, outputs, device="cpu", threads=None
     _launch(op, model, scheme, data, outputs, shape, samples.size * sites * leads * every, device, threads)
 
 
+def launch_observing(op, kernel, data, outputs, observations, device="cpu", threads=None):
+    """The same for `kernels.observing`."""
+    p = np.zeros((0, 1, 1)), np.zeros((0, len(Row._fields)), np.int64), np.zeros(0)
+    x = data[0]
+    members, sites = x.shape
+    lanes = lanes_for(members, sites, x.dtype)
+    team = _targets.cpu_team if device == "cpu" else _cuda().team
+    arrays = -(-observations // _array_size(kernel, team, lanes, sites))
+    shape = -(-members // lanes), lanes, sites, x.dtype
+    _launch(op, kernel, "euler", (x, p, *data[1:]), outputs, shape, members * observations, device, threads, arrays)
+
+
 def launch_filter(method, model, scheme, data, threads=None):
     """The same for `kernels.filters`, where a tile stands for an experiment; on the CPU alone."""
     x, (_, every, lag, iterations), values = data[0], data[2], data[4][0]
@@ -149,6 +164,25 @@ def launch_filter(method, model, scheme, data, threads=None):
     effort = x.size * len(values) * (every + members) * (1 + lag * iterations)
     shape = experiments, lanes, sites, x.dtype
     _launch(method, model, scheme, (*data, (*sizes, arrays)), 0, shape, effort, "cpu", threads, arrays)
+
+
+def padded(matrix, members, dtype):
+    """A matrix of observations with room for whole vectors, as filters take it."""
+    n, lanes = len(matrix), lanes_for(members, 1, dtype)
+    found = np.zeros((-(-n // 4) * 4, -(-n // lanes) * lanes), dtype)
+    found[:n, :n] = matrix
+    return found
+
+
+def in_chunks(coefficients, method, shape, dtype):
+    """Coefficients (period, site, observation) as `kernels.local` has them: (period, number)."""
+    period, sites, n = coefficients.shape
+    (sites_in_row, chunk, _), _ = filter_room(method, shape, n, dtype)
+    found = np.zeros((period, sites_in_row, -(-n // 4) * 4), dtype)
+    found[:, :sites, :n] = coefficients
+    return np.ascontiguousarray(np.moveaxis(found.reshape(period, -1, chunk, found.shape[-1]), 3, 2)).reshape(
+        period, -1
+    )
 
 
 def filter_room(method, shape, observations, dtype):
@@ -211,12 +245,12 @@ def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
 
 def _require_unchanged(model):
     """A kernel goes to the disk under what its model was made of, so it must be compiled of just that."""
-    made_of = getattr(model, "MADE_OF", None)
-    if made_of and made_of != _targets.fingerprint(model.tendency, model.tendency_tl, model.tendency_ad):
-        raise RuntimeError(
-            "model: expected what its functions use to stay as it was when the model was made, found that a value in a "
-            "module has changed; make the model anew"
-        )
+    for made_of, functions in getattr(model, "MADE_OF", ()):
+        if made_of != _targets.fingerprint(*functions):
+            raise RuntimeError(
+                "model: expected what its functions use to stay as it was when the model was made, found that a value "
+                "in a module has changed; make the model anew"
+            )
 
 
 @cache

@@ -122,12 +122,12 @@ def _sum_of_sizes(x):
 
 @called
 def inverse_root(x, least, inverse, root, room, shape):
-    """The symmetric Z = x^(-1/2) and Y = x^(1/2) of a matrix whose eigenvalues are no smaller than `least`; x is lost.
+    """The symmetric Z = x^(-1/2) and Y = x^(1/2) of a matrix with eigenvalues no smaller than `least`; x is lost.
 
-    A coupled iteration of products alone (Higham 2008, section 6.7): with X = 1 - Z Y and P = 1 + X / 2 + 3 X^2 / 8, the
-    beginning of a series for (1 - X)^(-1/2), Z <- P Z and Y <- Y P make X as small as its third power. Z begins with the
-    parabola through s^(-1/2) at three points between `least` and a bound of the largest eigenvalue. `room` is as large
-    as x, and `shape` is (n, width).
+    A coupled iteration of products alone (Higham 2008, section 6.7): with X = 1 - Z Y and P = 1 + X / 2 + 3 X^2 / 8,
+    the beginning of a series for (1 - X)^(-1/2), Z <- P Z and Y <- Y P make X as small as its third power. Z begins
+    with the parabola through s^(-1/2) at three points between `least` and a bound of the largest eigenvalue. `room` is
+    as large as x, and `shape` is (n, width).
     """
     n, width = shape
     one, steps, whole = x.dtype.type(1), (width, 1), (n, n, width)

@@ -1,25 +1,198 @@
-"""What the members of an ensemble observe, in the coordinates of `ensemble`."""
+"""What is observed of a state: y_q = h(sum_i weights[q, i] x[indices[q, i]]), forward, tangent linear and adjoint.
 
-from l96kit.kernels._targets import called, part
+h is a function of one number. `indices` and `weights` are (row, observation, part), a row for so many members (`share`)
+in turn, and from the first again. Of an adjoint, which gathers what comes back to a site, they are given by site as well:
+(row, site, part) the observations that the site is part of, and its weights there.
+"""
+
+import math
+from types import SimpleNamespace
+
+from l96kit.kernels._targets import called, inline, part, site_function
 from l96kit.kernels.matrices import copy, fill, inner_product, multiply, row, rows_of, scale, sum_of
 from l96kit.kernels.tile import U
 
-
-@called
-def observe(x, indices, weights, Y):
-    """What each member would observe, a row for each observation: sums of weights times sites, each (observation, part)."""
-    width = Y.shape[0] // rows_of(indices.shape[0])
-    for q in range(indices.shape[0]):
-        own = row(Y, q, width)[: x.shape[0]]
-        fill(own, x.dtype.type(0))
-        for i in range(indices.shape[1]):
-            add_column(x, indices[q, i], weights[q, i], own)
+# Of one number; `like` has its precision, which a bare constant would not keep.
 
 
-@part
-def add_column(x, site, weight, own):
-    for member in range(U(0), U(x.shape[0])):
-        own[member] += weight * x[member, U(site)]
+@inline
+def _same(x, like):
+    return x
+
+
+@inline
+def _one(x, like):
+    return like.dtype.type(1)
+
+
+@inline
+def _square(x, like):
+    return x * x
+
+
+@inline
+def _square_slope(x, like):
+    return like.dtype.type(2) * x
+
+
+@inline
+def _cube(x, like):
+    return x * x * x
+
+
+@inline
+def _cube_slope(x, like):
+    return like.dtype.type(3) * x * x
+
+
+@inline
+def _absolute(x, like):
+    return abs(x)
+
+
+@inline
+def _absolute_slope(x, like):
+    return like.dtype.type(1) if x > like.dtype.type(0) else -like.dtype.type(1)
+
+
+@inline
+def _exponential(x, like):
+    return math.exp(x)
+
+
+@inline
+def _tanh(x, like):
+    return math.tanh(x)
+
+
+@inline
+def _tanh_slope(x, like):
+    y = math.tanh(x)
+    return like.dtype.type(1) - y * y
+
+
+FUNCTIONS = {
+    "identity": (_same, _one),
+    "square": (_square, _square_slope),
+    "cube": (_cube, _cube_slope),
+    "absolute": (_absolute, _absolute_slope),
+    "exponential": (_exponential, _exponential),
+    "tanh": (_tanh, _tanh_slope),
+}
+
+
+def of_one_number(function):
+    """A user's function in this form."""
+    own = site_function(function)
+
+    @inline
+    def value(x, like):
+        return own(x)
+
+    return value
+
+
+def functions_of(model):
+    """h and its derivative, with which `model` is observed."""
+    return getattr(model, "OBSERVED", FUNCTIONS["identity"])
+
+
+def bodies(model, tableau, team, lanes, uniform):
+    """Bodies like those of `trajectory`, of which only the function matters. An adjoint works in a row of
+    observations."""
+    value, slope = functions_of(model)
+    span, sync = team.span, team.sync
+
+    @inline
+    def total(x, indices, weights, q):
+        found = x.dtype.type(0)
+        for i in range(U(indices.shape[1])):
+            found += weights[q, i] * x[indices[q, i]]
+        return found
+
+    @inline
+    def used(x, tile):
+        """The members of a tile."""
+        first = U(tile) * U(lanes)
+        return range(first, min(first + U(lanes), U(x.shape[0])))
+
+    @part
+    def one(x, indices, weights, y):
+        for q in span(U(0), U(y.shape[0])):
+            y[q] = value(total(x, indices, weights, q), x)
+
+    @part
+    def one_tl(x, x_tl, indices, weights, y_tl):
+        for q in span(U(0), U(y_tl.shape[0])):
+            y_tl[q] = slope(total(x, indices, weights, q), x) * total(x_tl, indices, weights, q)
+
+    @part
+    def one_ad(x, y_ad, by_observation, by_site, back, x_ad):
+        indices, weights = by_observation
+        observations, weights_back = by_site
+        for q in span(U(0), U(y_ad.shape[0])):
+            back[q] = slope(total(x, indices, weights, q), x) * y_ad[q]
+        sync()
+        for site in span(U(0), U(x_ad.shape[0])):
+            x_ad[site] += total(back, observations, weights_back, site)
+        sync()
+
+    @inline
+    def forward(tile, data, work):
+        x, p, (indices, weights, share), y = data
+        for member in used(x, tile):
+            turn = member // U(share) % U(indices.shape[0])
+            one(x[member], indices[turn], weights[turn], y[member])
+
+    @inline
+    def tl(tile, data, work):
+        x, p, x_tl, (indices, weights, share), y_tl = data
+        for member in used(x_tl, tile):
+            turn = member // U(share) % U(indices.shape[0])
+            one_tl(x[member], x_tl[member], indices[turn], weights[turn], y_tl[member])
+
+    @inline
+    def ad(tile, data, work):
+        x, p, y_ad, (indices, weights, share), (observations, weights_back), x_ad = data
+        for member in used(x, tile):
+            turn = member // U(share) % U(indices.shape[0])
+            places, back = (indices[turn], weights[turn]), (observations[turn], weights_back[turn])
+            one_ad(x[member], y_ad[member], places, back, work[0], x_ad[member])
+
+    return {
+        name: SimpleNamespace(body=body, layout=())
+        for name, body in {"observe": forward, "observe_tl": tl, "observe_ad": ad}.items()
+    }
+
+
+# --- an ensemble, in the coordinates of `ensemble` --------------------------------------------------------------------
+
+
+def observing(model):
+    """`observe(x, indices, weights, Y)`: what each member of x would observe, a row for each observation."""
+    value, _ = functions_of(model)
+
+    @part
+    def add_column(x, site, weight, own):
+        for member in range(U(0), U(x.shape[0])):
+            own[member] += weight * x[member, U(site)]
+
+    @part
+    def apply(own):
+        for member in range(U(0), U(own.shape[0])):
+            own[member] = value(own[member], own)
+
+    @called
+    def observe(x, indices, weights, Y):
+        width = Y.shape[0] // rows_of(indices.shape[0])
+        for q in range(indices.shape[0]):
+            own = row(Y, q, width)[: x.shape[0]]
+            fill(own, x.dtype.type(0))
+            for i in range(indices.shape[1]):
+                add_column(x, indices[q, i], weights[q, i], own)
+            apply(own)
+
+    return observe
 
 
 @called

@@ -242,3 +242,20 @@ def unbroadcast(field, ensemble_shape, shape):
     field = field.sum(axis=tuple(range(surplus)))
     copied = tuple(axis for axis, length in enumerate(shape) if length == 1)
     return field.sum(axis=copied, keepdims=True)
+
+
+def cholesky(cov, n, name):
+    """The lower Cholesky factor of a covariance (n, n)."""
+    cov = finite(floating(cov, name), name)
+    if cov.shape != (n, n):
+        raise ValueError(f"{name}: expected shape ({n}, {n}), found {cov.shape}; give one row for each")
+    if not np.allclose(cov, cov.T, rtol=0, atol=1e-6 * np.abs(cov).max()):
+        raise ValueError(f"{name}: expected a symmetric matrix, found one that is not; take (C + C.T) / 2")
+    try:
+        return np.linalg.cholesky(cov)
+    except np.linalg.LinAlgError:
+        smallest = np.linalg.eigvalsh(cov)[0]
+        raise ValueError(
+            f"{name}: expected a positive definite matrix, found its smallest eigenvalue {smallest:.3g}; "
+            "add a small variance to its diagonal"
+        ) from None

@@ -92,7 +92,7 @@ def _kernel(base, reach):
         return _Kernel(NAME=f"network-{reach}", REACH=reach, PARAMETERS=(), NETWORK=True, tendency=None)
     return _Kernel(
         NAME=f"{base.NAME}-and-network-{reach}",
-        MADE_OF=getattr(base, "MADE_OF", None),
+        MADE_OF=getattr(base, "MADE_OF", ()),
         REACH=max(base.REACH, reach),
         PARAMETERS=base.PARAMETERS,
         NETWORK=True,

@@ -503,7 +503,7 @@ def _kernel(functions, reach, parameters, fields):
     if key not in _kernels:
         _kernels[key] = _SiteKernel(
             NAME=f"user-{key[0]}-{reach}-{len(parameters)}-{fields}",
-            MADE_OF=key[0],
+            MADE_OF=((key[0], (tendency, tendency_tl, tendency_ad)),),
             REACH=reach,
             FIELDS=fields,
             PARAMETERS=parameters,

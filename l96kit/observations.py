@@ -1,58 +1,74 @@
-"""Observations of single sites, with independent errors."""
+"""Observations: what was observed, where, and how well."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from l96kit import _arrays
+from l96kit.observation_operators import ObservationOperator, at_sites
 
 
-@dataclass(frozen=True)
-class SiteObservations:
-    """Values observed at some sites, at each of several times.
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Values observed at each of several times, with Gaussian errors.
 
     Parameters
     ----------
-    sites : (time, n) or (time, ..., n) of integers, which sites are observed at each time
-    values : (time, ..., n), what was observed, dimensionless; leading axes are independent windows
-    sigma : standard deviation of the error, dimensionless; one number or like `values`
+    operator : what was observed, see `l96kit.observation_operators`
+    values : (time, ..., n), dimensionless, NaN where nothing was observed; leading axes are independent windows or
+        experiments
+    sigma : standard deviation of the error, dimensionless; one number or like `values`. Errors are then independent.
+    cov : (n, n), the covariance of the errors of one time, instead of `sigma`; then nothing may be missing
 
     Raises
     ------
     ValueError, TypeError
-        shapes that do not match, values that are not finite, sigma <= 0
+        shapes that do not match, values that are infinite, sigma <= 0, a covariance that is not positive definite
     """
 
-    sites: np.ndarray
+    operator: ObservationOperator
     values: np.ndarray
-    sigma: float = 1.0
+    sigma: Any = 1.0
+    cov: Any = None
 
     def __post_init__(self):
-        sites = _arrays.array(self.sites, "sites")
-        if sites.dtype.kind not in "iu":
-            raise TypeError(f"sites: expected integers, found {sites.dtype}; they are indices of the state")
-        values = _arrays.finite(_arrays.floating(self.values, "values"), "values")
-        if sites.ndim < 2 or values.ndim < 2 or len(sites) != len(values) or sites.shape[-1] != values.shape[-1]:
-            raise ValueError(
-                f"sites: expected shape (time, n) like values {values.shape}, found {sites.shape}; "
-                "both need the same times and the same number of observations a time"
+        if not isinstance(self.operator, ObservationOperator):
+            raise TypeError(
+                f"operator: expected an ObservationOperator, found {type(self.operator).__name__}; make one with a "
+                "function of l96kit.observation_operators, such as every_site(40)"
             )
+        values = _arrays.floating(self.values, "values")
+        if np.isinf(values).any():
+            raise ValueError("values: expected numbers, or NaN where nothing was observed, found infinite ones")
+        windows, n = self.operator.windows, self.operator.n
+        if values.ndim < 2 or values.shape[-1] != n or (windows and values.shape[1:-1] != windows):
+            wanted = ", ".join(map(str, ("time", *(windows or ("...",)), n)))
+            raise ValueError(
+                f"values: expected shape ({wanted}), found {values.shape}; one number for each observation of the operator"
+            )
+        if not len(values):
+            raise ValueError(f"values: expected at least one time, found shape {values.shape}; observe something")
+        object.__setattr__(self, "values", values)
+        if self.cov is None:
+            self._check_sigma()
+        else:
+            object.__setattr__(self, "_root", _root_of(self.cov, self.operator.n))
+            if np.isnan(values).any():
+                raise ValueError("values: expected numbers everywhere with a covariance, found NaN; give sigma instead")
+
+    def _check_sigma(self):
         sigma = np.asarray(self.sigma, float)
         if not (np.isfinite(sigma).all() and (sigma > 0).all()):
             raise ValueError(
                 f"sigma: expected positive finite numbers, found {self.sigma!r}; it is a standard deviation"
             )
-        if sigma.ndim not in (0, values.ndim):
+        if sigma.ndim not in (0, self.values.ndim):
             raise ValueError(
-                f"sigma: expected one number or an array with the axes of values {values.shape}, found {sigma.shape}; "
+                f"sigma: expected one number or an array with the axes of values {self.values.shape}, found {sigma.shape}; "
                 "give each axis, of length 1 where sigma is the same"
             )
-        _arrays.parameter(sigma, "sigma", values.shape)
-        if not len(values):
-            raise ValueError(f"values: expected at least one time, found shape {values.shape}; observe something")
-        middle = (slice(None), *(None,) * (values.ndim - sites.ndim), slice(None))
-        object.__setattr__(self, "sites", np.broadcast_to(sites[middle], values.shape))
-        object.__setattr__(self, "values", values)
+        _arrays.parameter(sigma, "sigma", self.values.shape)
 
     def __len__(self):
         """How many times were observed."""
@@ -61,25 +77,36 @@ class SiteObservations:
     def __getitem__(self, window):
         """The observations of one window, by its index in the leading axes."""
         at = (slice(None), *(window if isinstance(window, tuple) else (window,)))
-        sigma = np.broadcast_to(self.sigma, self.values.shape)[at]
-        return SiteObservations(self.sites[at], self.values[at], sigma)
+        sigma = self.sigma if np.ndim(self.sigma) == 0 else np.broadcast_to(self.sigma, self.values.shape)[at]
+        return Observations(self.operator[window], self.values[at], sigma, self.cov)
+
+    @property
+    def sites(self):
+        """(time, ..., n), where each observation is of one site."""
+        if self.operator.indices.shape[-1] > 1 or self.operator.function != "identity":
+            raise ValueError("sites: expected observations of single sites, found functions of several; there are none")
+        at = self.operator.indices[np.arange(len(self)) % self.operator.period, ..., 0]
+        between = self.values.ndim - at.ndim
+        return np.broadcast_to(at.reshape(len(at), *(1,) * between, *at.shape[1:]), self.values.shape)
 
     def check_sites(self, length):
-        """Refuse a site that a state of this length does not have."""
-        if self.sites.size and not (self.sites.min() >= 0 and self.sites.max() < length):
-            bad = self.sites[(self.sites < 0) | (self.sites >= length)].flat[0]
-            raise ValueError(f"sites: expected indices 0..{length - 1}, found {bad}; count sites from 0")
+        """Refuse an operator that is made for other states than those of this length."""
+        if self.operator.sites != length:
+            raise ValueError(
+                f"observations: expected an operator for states of {length} numbers, found one for {self.operator.sites}; "
+                "make it for the model"
+            )
 
     def of(self, y):
-        """What the trajectory y (time, ..., site) has at the observed sites: (time, ..., n)."""
-        return np.take_along_axis(y, self.sites, axis=-1)
+        """What the trajectory y (time, ..., site) has where it was observed: (time, ..., n)."""
+        return self.operator.observe(y, np.arange(len(self)))
 
     def misfit(self, y):
         """Half the sum of squared, weighted departures of y (time, ..., site) from the observations, and its gradient.
 
         Returns
         -------
-        J : (...), one a window: 1/2 sum over times and observations of ((y_site - value) / sigma)^2
+        J : (...), one a window: 1/2 sum over times of (H(y) - value)^T R^-1 (H(y) - value)
         y_ad : like y, dJ/dy
         """
         if y.shape[:-1] != self.values.shape[:-1]:
@@ -87,18 +114,29 @@ class SiteObservations:
                 f"y: expected shape {(*self.values.shape[:-1], 'site')}, a state for each time and window observed, "
                 f"found {y.shape}; leave out what was not observed"
             )
-        departures = (self.of(y) - self.values) / self.sigma
-        y_ad = np.zeros(y.shape, y.dtype)
-        flat = y_ad.reshape(-1, y.shape[-1])
-        rows = np.arange(len(flat))[:, None]
-        np.add.at(flat, (rows, self.sites.reshape(len(flat), -1)), (departures / self.sigma).reshape(len(flat), -1))
-        return 0.5 * (departures**2).sum(axis=(0, -1)), y_ad
+        departures = self.of(y) - self.values
+        if self.cov is None:
+            weighted = np.where(np.isnan(departures), 0, departures) / self.sigma
+            forcing = weighted / self.sigma
+        else:
+            weighted = departures @ self._root.T
+            forcing = weighted @ self._root
+        return 0.5 * (weighted**2).sum(axis=(0, -1)), self.operator.observe_ad(y, forcing, np.arange(len(self)))
 
 
-def observe(truth, number, sigma, rng, rotating=False) -> SiteObservations:
-    """Draw `number` different sites at random for each time and window of a truth (time, ..., site), and add noise.
+def _root_of(cov, n):
+    """The inverse of the Cholesky factor of a covariance (n, n)."""
+    from scipy.linalg import solve_triangular
 
-    rotating : draw from the sites that were not seen yet, until all were seen, and so on; `number` then divides them
+    return solve_triangular(_arrays.cholesky(cov, n, "cov"), np.eye(n), lower=True)
+
+
+def observe(truth, what, sigma, rng, rotating=False, cov=None) -> Observations:
+    """Observe a truth (time, ..., site), and add noise.
+
+    what : an operator; or a number of sites, which are drawn at random for each time and window
+    sigma : standard deviation of the error; or `cov` (n, n), its covariance, and None
+    rotating : draw from the sites that were not seen yet, until all were seen, and so on; their number then divides all
 
     Source: the setting of Fertig, Harlim & Hunt (2007), with the sites drawn anew each time; rotating as in
     Nonnenmacher & Greenberg (2021), here for each window by itself.
@@ -106,16 +144,25 @@ def observe(truth, number, sigma, rng, rotating=False) -> SiteObservations:
     truth = _arrays.floating(_arrays.on_host(truth, "truth"), "truth")
     if truth.ndim < 2 or 0 in truth.shape:
         raise ValueError(f"truth: expected shape (time, ..., site), found {truth.shape}; pass a trajectory")
-    if _arrays.count(number, "number") > truth.shape[-1]:
-        raise ValueError(f"number: expected at most the {truth.shape[-1]} sites of a state, found {number}; take fewer")
-    sigma = _arrays.positive(sigma, "sigma")
+    operator = what if isinstance(what, ObservationOperator) else _drawn(truth.shape, what, rng, rotating)
+    seen = operator.observe(truth, np.arange(len(truth)))
+    noise = rng.standard_normal(seen.shape)
+    if cov is None:
+        sigma = _arrays.positive(sigma, "sigma")
+        return Observations(operator, seen + (sigma * noise).astype(truth.dtype), sigma)
+    noise = noise @ _arrays.cholesky(cov, operator.n, "cov").T
+    return Observations(operator, seen + noise.astype(truth.dtype), cov=cov)
+
+
+def _drawn(shape, number, rng, rotating):
+    """Sites drawn for each time and window of a truth."""
+    if _arrays.count(number, "number") > shape[-1]:
+        raise ValueError(f"number: expected at most the {shape[-1]} sites of a state, found {number}; take fewer")
     if rotating:
-        sites = _rotating_sites(truth.shape, number, rng)
+        sites = _rotating_sites(shape, number, rng)
     else:
-        sites = np.argsort(rng.random(truth.shape), axis=-1, kind="stable")[..., :number]
-    sites = np.sort(sites, axis=-1)
-    values = np.take_along_axis(truth, sites, axis=-1)
-    return SiteObservations(sites, values + sigma * rng.standard_normal(values.shape).astype(truth.dtype), sigma)
+        sites = np.argsort(rng.random(shape), axis=-1, kind="stable")[..., :number]
+    return at_sites(np.sort(sites, axis=-1), shape[-1])
 
 
 def _rotating_sites(shape, number, rng):
@@ -129,7 +176,7 @@ def _rotating_sites(shape, number, rng):
     return steps.reshape(-1, *windows, number)[:times]
 
 
-def interpolate(observations: SiteObservations, sites) -> np.ndarray:
+def interpolate(observations: Observations, sites) -> np.ndarray:
     """A first guess from the first time observed: linear in between, periodic. Returns (..., site)."""
     if not observations.values.size:
         raise ValueError("observations: expected at least one at the first time, found none; nothing to interpolate")

@@ -7,7 +7,7 @@ import numpy as np
 
 from l96kit import _arrays
 from l96kit._progress import progress_bar
-from l96kit.observations import SiteObservations
+from l96kit.observations import Observations
 from l96kit.propagators import BlowUpError, Propagator
 
 
@@ -67,7 +67,7 @@ class FourDVar:
         _arrays.positive(self.tolerance, "tolerance")
         object.__setattr__(self, "_root", _square_root(self.background_cov, self.propagator.model.sites))
 
-    def cost(self, x, observations: SiteObservations, background=None):
+    def cost(self, x, observations: Observations, background=None):
         """The cost (...) of starts x (..., site), one a window, and its gradient (..., site)."""
         self._check(observations)
         x = self._states(x, observations, "x")
@@ -79,7 +79,7 @@ class FourDVar:
             x_ad = x_ad + _solve_transposed(self._root, v)
         return J, x_ad
 
-    def assimilate(self, observations: SiteObservations, first_guess, background=None, progress=False) -> Analysis:
+    def assimilate(self, observations: Observations, first_guess, background=None, progress=False) -> Analysis:
         """Find the analysis of each window.
 
         Parameters
@@ -151,10 +151,10 @@ class FourDVar:
         return found
 
     def _check(self, observations):
-        if not isinstance(observations, SiteObservations):
+        if not isinstance(observations, Observations):
             raise TypeError(
-                f"observations: expected l96kit.observations.SiteObservations, found {type(observations).__name__}; "
-                "make one from the sites, the values and their error"
+                f"observations: expected l96kit.observations.Observations, found {type(observations).__name__}; "
+                "make one from what is observed, the values and its error"
             )
         observations.check_sites(self.propagator.model.sites)
 
@@ -200,16 +200,7 @@ def _square_root(cov, sites):
                 f"background_cov: expected positive variances, found {cov.min():g}; it must be positive definite"
             )
         return np.sqrt(cov)
-    if not np.allclose(cov, cov.T, rtol=0, atol=1e-6 * np.abs(cov).max()):
-        raise ValueError("background_cov: expected a symmetric matrix, found one that is not; take (B + B.T) / 2")
-    try:
-        return np.linalg.cholesky(cov)
-    except np.linalg.LinAlgError:
-        smallest = np.linalg.eigvalsh(cov)[0]
-        raise ValueError(
-            f"background_cov: expected a positive definite matrix, found its smallest eigenvalue {smallest:.3g}; "
-            "add a small variance to its diagonal"
-        ) from None
+    return _arrays.cholesky(cov, sites, "background_cov")
 
 
 def _multiply(root, v):

@@ -5,7 +5,8 @@ import pytest
 
 from l96kit import FourDVar, Lorenz96, Propagator
 from l96kit.checks import taylor_test
-from l96kit.observations import SiteObservations, interpolate, observe
+from l96kit.observation_operators import at_sites
+from l96kit.observations import Observations, interpolate, observe
 from l96kit.propagators import BlowUpError
 
 SITES = 12
@@ -55,7 +56,7 @@ def test_the_cost_is_the_formula():
 def test_a_site_observed_twice_counts_twice():
     rng = np.random.default_rng(2)
     y = rng.standard_normal((1, SITES))
-    observations = SiteObservations(np.array([[3, 3]]), np.array([[1.0, 2.0]]), 0.5)
+    observations = Observations(at_sites([3, 3], SITES), np.array([[1.0, 2.0]]), 0.5)
     J, y_ad = observations.misfit(y)
     assert pytest.approx(2 * ((y[0, 3] - 1) ** 2 + (y[0, 3] - 2) ** 2)) == J
     assert y_ad[0, 3] == pytest.approx(4 * (2 * y[0, 3] - 3))
@@ -107,7 +108,7 @@ def test_observations_at_every_second_step_are_taken_there():
 
 
 def test_the_first_guess_is_periodic_and_keeps_the_observations():
-    observations = SiteObservations(np.array([[1, 4, 9]]), np.array([[1.0, 4.0, -1.0]]))
+    observations = Observations(at_sites([1, 4, 9], SITES), np.array([[1.0, 4.0, -1.0]]))
     guess = interpolate(observations, SITES)
     np.testing.assert_allclose(guess[[1, 2, 3, 4]], [1, 2, 3, 4])
     np.testing.assert_allclose(guess[[9, 10, 11, 0, 1]], [-1, -0.5, 0, 0.5, 1])
@@ -121,12 +122,26 @@ def test_a_first_guess_that_blows_up_is_reported():
 
 
 BAD_OBSERVATIONS = {
-    "index out of range": (ValueError, r"expected indices 0\.\.11, found 12", {"sites": [[12]], "values": [[0.0]]}),
-    "negative index": (ValueError, r"expected indices 0\.\.11, found -1", {"sites": [[-1]], "values": [[0.0]]}),
+    "index out of range": (ValueError, r"expected sites 0\.\.11, found 12", {"sites": [[12]], "values": [[0.0]]}),
+    "negative index": (ValueError, r"expected sites 0\.\.11, found -1", {"sites": [[-1]], "values": [[0.0]]}),
     "sites not integer": (TypeError, "expected integers, found float64", {"sites": [[1.0]], "values": [[0.0]]}),
-    "values not finite": (ValueError, "expected finite numbers", {"sites": [[1]], "values": [[np.nan]]}),
+    "values not finite": (ValueError, "found infinite ones", {"sites": [[1]], "values": [[np.inf]]}),
+    "a covariance with gaps": (
+        ValueError,
+        "numbers everywhere with a covariance, found NaN",
+        {"sites": [[1]], "values": [[np.nan]], "cov": np.eye(1)},
+    ),
+    "a covariance of another size": (
+        ValueError,
+        r"cov: expected shape \(1, 1\), found \(2, 2\)",
+        {"sites": [[1]], "values": [[0.0]], "cov": np.eye(2)},
+    ),
     "values integer": (TypeError, "expected float32 or float64", {"sites": [[1]], "values": [[1]]}),
-    "numbers differ": (ValueError, "like values", {"sites": [[1, 2]], "values": [[0.0]]}),
+    "numbers differ": (
+        ValueError,
+        r"expected shape \(time, ..., 2\), found \(1, 1\)",
+        {"sites": [[1, 2]], "values": [[0.0]]},
+    ),
     "sigma without an axis": (
         ValueError,
         r"sigma: expected one number or an array with the axes of values \(1, 1\), found \(1,\)",
@@ -139,7 +154,14 @@ BAD_OBSERVATIONS = {
 @pytest.mark.parametrize("error, message, arguments", BAD_OBSERVATIONS.values(), ids=BAD_OBSERVATIONS)
 def test_bad_observations(error, message, arguments):
     with pytest.raises(error, match=message):
-        observations = SiteObservations(**{**arguments, "values": np.array(arguments["values"])})
+        more = {name: value for name, value in arguments.items() if name not in ("sites", "values")}
+        observations = Observations(at_sites(arguments["sites"], SITES), np.array(arguments["values"]), **more)
+        FourDVar(PROPAGATOR).cost(np.zeros(SITES), observations)
+
+
+def test_observations_of_another_state_are_refused():
+    observations = Observations(at_sites([1], SITES + 1), np.zeros((1, 1)))
+    with pytest.raises(ValueError, match=r"an operator for states of 12 numbers, found one for 13"):
         FourDVar(PROPAGATOR).cost(np.zeros(SITES), observations)
 
 
@@ -177,7 +199,7 @@ def test_a_background_of_another_shape_or_without_numbers_is_refused():
 
 def test_single_precision_converges():
     start, observations = twin(np.random.default_rng(13), windows=(), steps=24)
-    single = SiteObservations(observations.sites, observations.values.astype(np.float32))
+    single = Observations(observations.operator, observations.values.astype(np.float32))
     analysis = FourDVar(PROPAGATOR, every=1).assimilate(single, start.astype(np.float32))
     assert analysis.converged and analysis.state.dtype == np.float32
 

@@ -1,0 +1,385 @@
+"""Ensemble filters: cycles of forecasts, observations and analyses, compiled as one loop.
+
+A method is a frozen dataclass of what is tuned, with one `assimilate`. All take the cycle as DAPPER does: forecast,
+observation, analysis, inflation of the anomalies, rotation; so nothing is observed at the start.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from l96kit import _arrays
+from l96kit._progress import progress_bar
+from l96kit.kernels import launch as kernels
+from l96kit.localization import Localization, ring_distance
+from l96kit.observation_operators import observed_model
+from l96kit.observations import Observations
+from l96kit.propagators import Propagator
+
+BLOCK_NUMBERS = 2_000_000  # random numbers that are drawn at once
+BLOCK_CYCLES = 500
+KEPT = ("means", "scores")
+
+
+@dataclass(frozen=True)
+class Assimilation:
+    """What a filter did, cycle by cycle; `...` are the experiments.
+
+    ensemble : (..., member, site), after the last analysis; of the iterated smoother at the start of the next window
+    forecast, analysis : (time, ..., site), means of the ensembles; None if they were not kept
+    forecast_rmse, analysis_rmse : (time, ...), of the means; NaN without a truth
+    forecast_spread, analysis_spread : (time, ...), see `scores.spread`; after inflation
+    forecast_crps, analysis_crps : (time, ...), see `scores.crps`; NaN if not wanted
+    forecast_ranks, analysis_ranks : (..., member + 1), see `scores.rank_histogram`; None if not wanted
+    """
+
+    ensemble: np.ndarray
+    forecast: Any
+    analysis: Any
+    forecast_rmse: np.ndarray
+    analysis_rmse: np.ndarray
+    forecast_spread: np.ndarray
+    analysis_spread: np.ndarray
+    forecast_crps: np.ndarray
+    analysis_crps: np.ndarray
+    forecast_ranks: Any
+    analysis_ranks: Any
+
+    @property
+    def blew_up(self):
+        """(...), whether an ensemble left the finite numbers."""
+        return ~np.isfinite(self.ensemble).all(axis=(-2, -1))
+
+
+@dataclass(frozen=True)
+class EnsembleFilter:
+    """What all ensemble filters have.
+
+    members : of the ensemble, at least 2
+    inflation : what anomalies are multiplied by after each analysis, 1 for none; a number, or an array that broadcasts
+        against the experiments
+    rotation : whether anomalies are turned at random after each analysis, their mean and covariance unchanged
+    """
+
+    members: int
+    inflation: Any = 1.0
+    rotation: bool = False
+
+    kernel: ClassVar[str] = ""
+
+    def __post_init__(self):
+        _arrays.count(self.members, "members", 2)
+        inflation = _arrays.finite(_arrays.array(self.inflation, "inflation"), "inflation")
+        if inflation.dtype.kind not in "fiu" or (inflation <= 0).any():
+            raise ValueError(f"inflation: expected positive numbers, found {self.inflation!r}; 1 stands for none")
+        if (inflation < 1).any():
+            import warnings
+
+            warnings.warn(
+                f"inflation: expected at least 1, found {inflation.min():g}; it makes the ensemble narrower",
+                stacklevel=3,
+            )
+
+    # what the methods differ in
+
+    def _tuned(self):
+        """A number that the method takes besides inflation, or an array that broadcasts against the experiments."""
+        return 0.0
+
+    def _normals(self, observations):
+        """How many random numbers an analysis takes."""
+        return 0
+
+    def _window(self):
+        """Lag and iterations."""
+        return 0, 0
+
+    def _coefficients(self, observations, model, shape, dtype):
+        return np.zeros((1, 0), dtype)
+
+    def assimilate(
+        self,
+        propagator: Propagator,
+        observations: Observations,
+        ensemble,
+        every=1,
+        truth=None,
+        rng=None,
+        keep="means",
+        probabilistic=True,
+        progress=False,
+    ) -> Assimilation:
+        """Go through all observation times; the first is `every` steps after the ensemble given.
+
+        Parameters
+        ----------
+        propagator : model, step and scheme, on the CPU
+        observations : values (time, ..., n), one leading axis or more for experiments that are independent of another
+        ensemble : (..., member, site), at the start
+        every : time steps from one observation time to the next
+        truth : (time, ..., site) at the observation times, to score against, optional
+        rng : a NumPy generator, from which each experiment gets one of its own; needed if the method draws numbers
+        keep : "means" of forecasts and analyses, or only the "scores"
+        probabilistic : whether CRPS and ranks are wanted
+        progress : show a bar (on a terminal)
+
+        Raises
+        ------
+        ValueError, TypeError
+            what does not fit, before any work. An ensemble that leaves the finite numbers does not stop the others.
+        """
+        x, values, truth, leading = self._checked(propagator, observations, ensemble, every, truth)
+        _arrays.one_of(keep, KEPT, "keep")
+        (experiments, members, sites), times = x.shape, len(values)
+        tuning = np.empty((experiments, 2), x.dtype)
+        for column, numbers in enumerate((self.inflation, self._tuned())):
+            tuning[:, column] = _for_each(numbers, leading)
+        operator, p = observations.operator, propagator._parameters(x)
+        kernel = observed_model(propagator.model.kernel, operator.function)
+        coefficients = self._coefficients(observations, propagator.model, x.shape, x.dtype)
+        seen, root = (operator.indices, operator.weights.astype(x.dtype)), _root(observations, members, x.dtype)
+        counts = self._normals(operator.n), self.rotation * members * (members - 1) // 2
+        rngs = _one_each(rng, experiments, sum(counts))
+        means = np.zeros((2, times if keep == "means" else 0, experiments, sites), x.dtype)
+        scores = np.full((times, experiments, 2, 3), np.nan, x.dtype)
+        ranks = np.zeros((experiments, 2, members + 1 if probabilistic else 0), np.int64)
+        clock = float(propagator.dt), int(every), *self._window()
+        block = max(1, min(BLOCK_CYCLES, BLOCK_NUMBERS // max(1, experiments * sum(counts))))
+        with progress_bar(times, "cycles", progress, type(self).__name__) as bar:
+            for begin in range(0, times, block):
+                now = slice(begin, min(begin + block, times))
+                drawn = [_drawn(rngs, now.stop - begin, count, x.dtype) for count in counts]
+                kept = np.ascontiguousarray(means[:, now])
+                observing, found = (*seen, begin), (scores[now], ranks)
+                random = tuning, *drawn
+                data = (x, p, clock, observing, (values[now], root), random, coefficients, truth[now], kept, found)
+                kernels.launch_filter(self.kernel, kernel, propagator.scheme, data, propagator.threads)
+                means[:, now] = kept
+                bar.update(now.stop - begin)
+        return _result(x, means, scores, ranks, leading, np.isfinite(truth).all())
+
+    def _checked(self, propagator, observations, ensemble, every, truth):
+        """x (experiment, member, site), values (time, experiment, n), truth (time, experiment, site), and the leading
+        axes of the experiments."""
+        if not isinstance(propagator, Propagator):
+            raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
+        if propagator.device != "cpu":
+            raise ValueError(f"propagator: expected device='cpu', found {propagator.device!r}; filters run there alone")
+        if not isinstance(observations, Observations):
+            raise TypeError(
+                f"observations: expected l96kit.observations.Observations, found {type(observations).__name__}; make one "
+                "from what is observed, the values and its error"
+            )
+        sites = propagator.model.sites
+        observations.check_sites(sites)
+        if observations.operator.windows:
+            raise ValueError(
+                "observations: expected one operator for all experiments, found one for each; run them one by one"
+            )
+        x = _arrays.state(ensemble, sites, "ensemble")
+        leading = observations.values.shape[1:-1]
+        expected = *leading, self.members, sites
+        if x.shape != expected:
+            raise ValueError(
+                f"ensemble: expected shape {expected}, the leading axes of the observations and {self.members} members, "
+                f"found {x.shape}; give each experiment an ensemble"
+            )
+        _arrays.count(every, "every")
+        x = np.array(x.reshape(-1, self.members, sites), order="C")
+        if propagator._parameters(x)[0].shape[1] > 1:
+            raise ValueError("propagator: expected the same parameters for all members, found some of their own")
+        shape = len(observations), len(x)
+        values = _arrays.plain(observations.values, x.dtype).reshape(*shape, -1)
+        if truth is None:
+            return x, values, np.full((*shape, sites), np.nan, x.dtype), leading
+        truth = _arrays.state(truth, sites, "truth")
+        if truth.shape != (len(observations), *leading, sites):
+            raise ValueError(
+                f"truth: expected shape {(len(observations), *leading, sites)}, a state for each observation time, found "
+                f"{truth.shape}; leave out the start"
+            )
+        return x, values, _arrays.plain(truth, x.dtype).reshape(*shape, sites), leading
+
+
+def _for_each(numbers, leading):
+    """(experiment,) of a number or an array that broadcasts against the leading axes."""
+    try:
+        return np.broadcast_to(numbers, leading).ravel()
+    except ValueError:
+        raise ValueError(
+            f"inflation: expected a number or a shape that broadcasts to the experiments {leading}, found "
+            f"{np.shape(numbers)}; give one for all or one each"
+        ) from None
+
+
+def _root(observations, members, dtype):
+    """What takes observations to units of their error: 1 / sigma (1, n), or a matrix with room for whole vectors."""
+    if observations.cov is None:
+        sigma, n = np.asarray(observations.sigma, float), observations.operator.n
+        row = sigma.reshape(-1, sigma.shape[-1])[:1] if sigma.ndim else sigma.reshape(1, 1)
+        if sigma.ndim and not (sigma == row).all():
+            raise ValueError("observations: expected the same sigma at all times, found several; filters take one each")
+        return np.ascontiguousarray(np.broadcast_to(1 / row, (1, n))).astype(dtype)
+    return kernels.padded(observations._root, members, dtype)
+
+
+def _one_each(rng, experiments, numbers):
+    """A generator for each experiment, so that it draws the same alone and among others."""
+    if not numbers:
+        return ()
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"rng: expected a NumPy generator, found {type(rng).__name__}; the method draws random numbers: pass "
+            "np.random.default_rng(seed)"
+        )
+    return rng.spawn(experiments)
+
+
+def _drawn(rngs, cycles, number, dtype):
+    """(experiment, cycle, number)"""
+    if not number:
+        return np.zeros((1, 1, 0), dtype) if not rngs else np.zeros((len(rngs), cycles, 0), dtype)
+    return np.stack([rng.standard_normal((cycles, number), dtype) for rng in rngs])
+
+
+def _result(x, means, scores, ranks, leading, scored):
+    times, (_, _, _, sites) = len(scores), means.shape
+    scores = np.moveaxis(scores.reshape(times, *leading, 2, 3), (-2, -1), (0, 1))
+    forecast, analysis = means.reshape(2, -1, *leading, sites) if means.shape[1] else (None, None)
+    counts = ranks.reshape(*leading, 2, -1) if ranks.shape[-1] and scored else None
+    return Assimilation(
+        x.reshape(*leading, *x.shape[1:]),
+        forecast,
+        analysis,
+        *(scores[which, score] for score in range(3) for which in range(2)),
+        *((None, None) if counts is None else (counts[..., 0, :], counts[..., 1, :])),
+    )
+
+
+# --- methods ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EnKF(EnsembleFilter):
+    """The stochastic filter, in which each member sees observations with errors of its own; these are centred.
+
+    Source: Burgers, van Leeuwen & Evensen (1998); Evensen (2003), eq. 63.
+    """
+
+    kernel: ClassVar[str] = "perturb"
+
+    def _normals(self, observations):
+        return observations * self.members
+
+
+@dataclass(frozen=True)
+class ETKF(EnsembleFilter):
+    """The ensemble transform filter with the symmetric square root.
+
+    Source: Hunt, Kostelich & Szunyogh (2007), eqs. 21 and 23; Bishop et al. (2001).
+    """
+
+    kernel: ClassVar[str] = "transform"
+
+
+@dataclass(frozen=True)
+class ESRF(EnsembleFilter):
+    """The serial square root filter, one observation after another; their errors must be independent.
+
+    Source: Whitaker & Hamill (2002), eqs. 10 to 13.
+    """
+
+    kernel: ClassVar[str] = "serial"
+
+    def _coefficients(self, observations, model, shape, dtype):
+        _independent(observations, type(self).__name__)
+        return super()._coefficients(observations, model, shape, dtype)
+
+
+@dataclass(frozen=True)
+class EnKFN(EnsembleFilter):
+    """The finite-size filter EnKF-N: the transform, with an inflation before each analysis that its innovation asks for.
+
+    strength : multiplies both constants of the prior of that inflation, `xN` in DAPPER; 1 is the original
+
+    Source: Bocquet (2011); Bocquet, Raanes & Hannart (2015), eqs. 36 and 38; Raanes, Bocquet & Carrassi (2019).
+    """
+
+    strength: Any = 1.0
+
+    kernel: ClassVar[str] = "finite size"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not (np.asarray(self.strength) > 0).all():
+            raise ValueError(f"strength: expected positive numbers, found {self.strength!r}; 1 is the original")
+
+    def _tuned(self):
+        return self.strength
+
+
+@dataclass(frozen=True)
+class LETKF(EnsembleFilter):
+    """The local transform filter: an analysis for each site, in which observations count less the farther they are.
+
+    localization : a `Localization`; its coefficients multiply the precision of the observations
+
+    Source: Hunt, Kostelich & Szunyogh (2007).
+    """
+
+    localization: Localization = field(default_factory=lambda: Localization(4.0))
+
+    kernel: ClassVar[str] = "local"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.localization, Localization):
+            raise TypeError(
+                f"localization: expected a Localization, found {type(self.localization).__name__}; pass Localization(4.0)"
+            )
+
+    def _coefficients(self, observations, model, shape, dtype):
+        _independent(observations, type(self).__name__)
+        operator = observations.operator
+        places = operator.places(model.ring)
+        own = np.arange(model.sites) % model.ring
+        distances = ring_distance(own[:, None], places[:, None, :], model.ring)
+        return kernels.in_chunks(self.localization.coefficients(distances), self.kernel, shape, dtype)
+
+
+@dataclass(frozen=True)
+class IEnKS(EnsembleFilter):
+    """The iterative ensemble Kalman smoother, of Gauss and Newton in its transform form, with a window that moves by one
+    cycle; the newest observations are assimilated.
+
+    lag : cycles in the window; with 1 it is the iterative filter
+    iterations : at most
+    tolerance : stop when the change of the weights is smaller, over the number of members; 0 does all iterations
+
+    Source: Bocquet & Sakov (2014), algorithm 1; the settings of DAPPER.
+    """
+
+    lag: int = 1
+    iterations: int = 10
+    tolerance: float = 0.0
+
+    kernel: ClassVar[str] = "iterated"
+
+    def __post_init__(self):
+        super().__post_init__()
+        _arrays.count(self.lag, "lag")
+        _arrays.count(self.iterations, "iterations")
+        if not self.tolerance >= 0:
+            raise ValueError(f"tolerance: expected 0 or more, found {self.tolerance!r}; 0 does all iterations")
+
+    def _tuned(self):
+        return self.tolerance * self.members
+
+    def _window(self):
+        return self.lag, self.iterations
+
+
+def _independent(observations, name):
+    if observations.cov is not None:
+        raise ValueError(f"observations: expected independent errors for {name}, found a covariance; give sigma")

@@ -1,0 +1,322 @@
+"""Observation operators: what is observed of a state, with tangent linear and adjoint.
+
+    H(x)_q = h(sum_i weights[q, i] x[indices[q, i]])
+
+The functions of this module make the usual ones; `pointwise` adds h to any of them. Where the operator changes with time
+it has a *period*: at observation time t, counted from 0, it is the one of t modulo the period.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from l96kit import _arrays
+from l96kit.kernels import _targets
+from l96kit.kernels import launch as kernels
+from l96kit.kernels.observing import FUNCTIONS, of_one_number
+
+TRIALS = np.linspace(-2.0, 2.0, 9)  # where a user's function is tried
+
+
+@dataclass(frozen=True, eq=False)
+class ObservationOperator:
+    """What is observed at each time: functions of weighted sums of sites.
+
+    Parameters
+    ----------
+    sites : numbers of a state
+    indices : (period, ..., n, part) of integers, the sites of each sum; leading axes between period and n are those of
+        independent windows or experiments, and may be left out if these observe the same
+    weights : like `indices`, of the sums; None stands for ones
+    function : h, one of "identity", "square", "cube", "absolute", "exponential", "tanh", or a `Pointwise` of your own
+
+    Raises
+    ------
+    ValueError, TypeError
+        sites that a state does not have, shapes that do not match, weights that are not finite, unknown functions
+    """
+
+    sites: int
+    indices: np.ndarray
+    weights: Any = None
+    function: Any = "identity"
+
+    def __post_init__(self):
+        _arrays.count(self.sites, "sites")
+        indices = _arrays.array(self.indices, "indices")
+        if indices.dtype.kind not in "iu":
+            raise TypeError(f"indices: expected integers, found {indices.dtype}; they are sites of a state")
+        if indices.ndim < 3 or 0 in (indices.shape[0], indices.shape[-1]):
+            raise ValueError(
+                f"indices: expected shape (period, ..., n, part), found {indices.shape}; a time at least, and a site for "
+                "each observation"
+            )
+        outside = (indices < 0) | (indices >= self.sites)
+        if outside.any():
+            raise ValueError(
+                f"indices: expected sites 0..{self.sites - 1}, found {indices[outside].flat[0]}; count sites from 0"
+            )
+        weights = np.ones(indices.shape) if self.weights is None else self.weights
+        weights = _arrays.finite(_arrays.floating(weights, "weights"), "weights")
+        if weights.shape != indices.shape:
+            raise ValueError(
+                f"weights: expected shape {indices.shape} like indices, found {weights.shape}; give each one"
+            )
+        if not isinstance(self.function, Pointwise):
+            _arrays.one_of(self.function, tuple(FUNCTIONS), "function")
+        object.__setattr__(self, "indices", np.array(indices, np.int64, order="C"))
+        object.__setattr__(self, "weights", np.array(weights, float, order="C"))
+
+    @property
+    def period(self):
+        """After how many observation times it is the same again."""
+        return len(self.indices)
+
+    @property
+    def n(self):
+        """Observations at each time."""
+        return self.indices.shape[-2]
+
+    @property
+    def windows(self):
+        """Leading axes, of windows or experiments that observe different things; often none."""
+        return self.indices.shape[1:-2]
+
+    def __getitem__(self, window):
+        """The operator of one window, by its index in the leading axes."""
+        if not self.windows:
+            return self
+        at = (slice(None), *(window if isinstance(window, tuple) else (window,)))
+        return replace(self, indices=self.indices[at], weights=self.weights[at])
+
+    def places(self, ring):
+        """Where on a ring of so many sites each observation is made: (period, ..., n), the mean of its sites, weighted."""
+        angles = 2 * np.pi * (self.indices % ring) / ring
+        mean = (np.abs(self.weights) * np.exp(1j * angles)).sum(axis=-1)
+        return np.angle(mean) % (2 * np.pi) * ring / (2 * np.pi)
+
+    def pointwise(self, function):
+        """The same with h of each sum: a name or a `Pointwise`."""
+        return replace(self, function=function)
+
+    # --- forward, tangent, adjoint -----------------------------------------------------------------------------------
+
+    def observe(self, x, time=0):
+        """H(x): x (..., site) at one time, or (time, ..., site) at several.
+
+        time : which observation time, a whole number; or an array (time,) of them, one for each x. Returns (..., n).
+        """
+        x, places = self._state(x, "x", time)
+        y = np.empty((*x.shape[:-1], self.n), x.dtype)
+        self._launch("observe", (_arrays.members(x), places), y, x)
+        return y
+
+    def observe_tl(self, x, x_tl, time=0):
+        """The tangent of `observe` about x in the direction x_tl, both (..., site): (..., n)."""
+        x, places = self._state(x, "x", time)
+        x_tl = _arrays.state(x_tl, self.sites, "x_tl", x.dtype)
+        if x_tl.shape != x.shape:
+            raise ValueError(f"x_tl: expected shape {x.shape} like x, found {x_tl.shape}; give each state a direction")
+        y_tl = np.empty((*x.shape[:-1], self.n), x.dtype)
+        self._launch("observe_tl", (_arrays.members(x), _arrays.members(x_tl), places), y_tl, x)
+        return y_tl
+
+    def observe_ad(self, x, y_ad, time=0):
+        """The transpose of `observe_tl`: y_ad (..., n) to (..., site)."""
+        x, places = self._state(x, "x", time)
+        y_ad = _arrays.floating(y_ad, "y_ad").astype(x.dtype, copy=False)
+        expected = *x.shape[:-1], self.n
+        if y_ad.shape != expected:
+            raise ValueError(f"y_ad: expected shape {expected}, found {y_ad.shape}; one number for each observation")
+        x_ad = np.zeros_like(_arrays.members(x))
+        back = tuple(part[self._rows(time)] for part in self._by_site)
+        back = _flat(back[0]), _flat(back[1]).astype(x.dtype)
+        self._launch("observe_ad", (_arrays.members(x), _arrays.members(y_ad), places, back), x_ad, x)
+        return x_ad.reshape(x.shape)
+
+    def _launch(self, op, data, output, x):
+        if x.size and output.size:
+            rows = output.reshape(-1, output.shape[-1])
+            kernels.launch_observing(op, _kernel(self.function), (*data, rows), 1, self.n)
+
+    def _state(self, x, name, time):
+        """x, and what is observed of it as kernels have it."""
+        x = _arrays.state(x, self.sites, name)
+        rows = self._rows(time)
+        if np.ndim(time) and len(x) != len(rows):
+            raise ValueError(f"time: expected shape ({len(x)},), one for each state in time, found {np.shape(time)}")
+        leading = x.shape[1 if np.ndim(time) else 0 : -1]
+        if self.windows and leading != self.windows:
+            raise ValueError(
+                f"{name}: expected shape (..., {', '.join(map(str, self.windows))}, {self.sites}), since each window has an "
+                f"operator of its own, found {x.shape}; take operator[window] for one"
+            )
+        share = 1 if self.windows else max(1, int(np.prod(leading)))
+        indices, weights = _flat(self.indices[rows]), _flat(self.weights[rows]).astype(x.dtype)
+        return x, (indices, weights, share)
+
+    def _rows(self, time):
+        """The part of the period that belongs to a time or to several: (time,)."""
+        time = np.atleast_1d(_arrays.array(time, "time"))
+        if time.dtype.kind not in "iu" or time.ndim != 1 or (time < 0).any():
+            raise ValueError(f"time: expected whole numbers from 0 on, found {time.tolist()}; count observation times")
+        return time % self.period
+
+    @cached_property
+    def _by_site(self):
+        """The observations that each site is part of, and its weights in them: (period, ..., site, part)."""
+        shape = self.indices.shape
+        indices, weights = self.indices.reshape(-1, *shape[-2:]), self.weights.reshape(-1, *shape[-2:])
+        counts = np.zeros((len(indices), self.sites), np.int64)
+        np.add.at(counts, (np.arange(len(indices))[:, None, None], indices), 1)
+        parts = max(1, int(counts.max(initial=0)))
+        observations = np.zeros((len(indices), self.sites, parts), np.int64)
+        found = np.zeros(observations.shape)
+        for at, (row, own) in enumerate(zip(indices, weights)):
+            order = np.argsort(row.ravel(), kind="stable")
+            sites = row.ravel()[order]
+            place = np.arange(len(sites)) - np.searchsorted(sites, sites)
+            observations[at, sites, place] = order // shape[-1]
+            found[at, sites, place] = own.ravel()[order]
+        return tuple(part.reshape(*shape[:-2], self.sites, parts) for part in (observations, found))
+
+
+def _flat(part):
+    """(row, n, part) of (period, ..., n, part), C-contiguous."""
+    return np.ascontiguousarray(part.reshape(-1, *part.shape[-2:]))
+
+
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """A function of one number of your own, and its derivative: plain Python functions that Numba can compile."""
+
+    value: Callable
+    slope: Callable
+
+    def __post_init__(self):
+        for name in ("value", "slope"):
+            function = getattr(self, name)
+            if not callable(function):
+                raise TypeError(f"{name}: expected a function of one number, found {type(function).__name__}")
+            object.__setattr__(self, name, _targets.frozen(function))
+
+
+class _Kernel(SimpleNamespace):
+    """What kernels of observations are built from."""
+
+    __hash__ = object.__hash__
+
+
+_own = {}  # by what makes them
+
+
+def _observed(function):
+    """Name, (h, its derivative), and of what they were made."""
+    if not isinstance(function, Pointwise):
+        return function, FUNCTIONS[function], ()
+    functions = function.value, function.slope
+    made_of = _targets.fingerprint(*functions)
+    return f"user-{made_of}", _own.setdefault(made_of, tuple(map(of_one_number, functions))), ((made_of, functions),)
+
+
+def _kernel(function):
+    name, _, _ = found = _observed(function)
+    return _built(name, *found[1:])
+
+
+@cache
+def _built(name, functions, made_of):
+    return _Kernel(NAME=f"observation-{name}", REACH=0, PARAMETERS=(), OBSERVED=functions, MADE_OF=made_of)
+
+
+def observed_model(model, function):
+    """The kernel of a model that is observed with h."""
+    if function == "identity":
+        return model
+    return _built_model(model, *_observed(function))
+
+
+@cache
+def _built_model(model, name, functions, made_of):
+    own = {key: getattr(model, key) for key in dir(model) if not key.startswith("_")}
+    made_of = (*getattr(model, "MADE_OF", ()), *made_of)
+    return _Kernel(**{**own, "NAME": f"{model.NAME}-observed-{name}", "OBSERVED": functions, "MADE_OF": made_of})
+
+
+# --- the usual ones ---------------------------------------------------------------------------------------------------
+
+
+def at_sites(which, sites) -> ObservationOperator:
+    """Some sites: `which` (n,), or (time, ..., n) if they change; of the last time follows the first."""
+    which = _arrays.array(which, "which")
+    if which.ndim == 0:
+        raise ValueError(
+            f"which: expected shape (n,) or (time, ..., n), found one number {which}; pass a list of sites"
+        )
+    return ObservationOperator(sites, (which[None] if which.ndim == 1 else which)[..., None])
+
+
+def every_site(sites) -> ObservationOperator:
+    """All of them."""
+    return at_sites(np.arange(sites), sites)
+
+
+def every(step, sites, start=0, fields=1) -> ObservationOperator:
+    """Sites start, start + step, ... of a ring, of each of its fields; `sites` are the numbers of a state."""
+    return at_sites(_every(step, sites, start, fields), sites)
+
+
+def rotating(step, sites, fields=1, backwards=False) -> ObservationOperator:
+    """Every step-th site, one further each time (or one back): after `step` times, all sites were seen."""
+    turns = [-turn % step if backwards else turn for turn in range(_arrays.count(step, "step"))]
+    if sites // _arrays.count(fields, "fields") % step:
+        raise ValueError(f"step: expected a divisor of {sites // fields} sites, found {step}; choose one")
+    return at_sites([_every(step, sites, turn, fields) for turn in turns], sites)
+
+
+def _every(step, sites, start, fields):
+    ring, rest = divmod(_arrays.count(sites, "sites"), _arrays.count(fields, "fields"))
+    if rest:
+        raise ValueError(f"fields: expected a divisor of {sites} sites, found {fields}; a state holds them in turn")
+    if not 0 <= start < ring:
+        raise ValueError(f"start: expected a site 0..{ring - 1}, found {start}; count sites from 0")
+    own = np.arange(start, ring, _arrays.count(step, "step"))
+    return np.concatenate([own + field * ring for field in range(fields)])
+
+
+def random_sites(number, sites, times, rng) -> ObservationOperator:
+    """`number` different sites at each of so many times, drawn anew."""
+    if _arrays.count(number, "number") > _arrays.count(sites, "sites"):
+        raise ValueError(f"number: expected at most the {sites} sites of a state, found {number}; take fewer")
+    order = np.argsort(rng.random((_arrays.count(times, "times"), sites)), axis=-1, kind="stable")
+    return at_sites(np.sort(order[:, :number], axis=-1), sites)
+
+
+def linear(matrix) -> ObservationOperator:
+    """A matrix (n, site), or (time, n, site) if it changes."""
+    matrix = _arrays.finite(_arrays.floating(matrix, "matrix"), "matrix")
+    if matrix.ndim not in (2, 3) or 0 in matrix.shape:
+        raise ValueError(
+            f"matrix: expected shape (n, site) or (time, n, site), found {matrix.shape}; a row for each one"
+        )
+    matrix = matrix if matrix.ndim == 3 else matrix[None]
+    return ObservationOperator(matrix.shape[-1], np.broadcast_to(np.arange(matrix.shape[-1]), matrix.shape), matrix)
+
+
+def interpolation(places, sites) -> ObservationOperator:
+    """Linear interpolation on the ring, at places (n,) between 0 and the number of sites."""
+    places = _arrays.finite(_arrays.floating(places, "places"), "places")
+    if places.ndim != 1 or not len(places):
+        raise ValueError(f"places: expected shape (n,), found {places.shape}; pass a list of numbers")
+    outside = (places < 0) | (places >= sites)
+    if outside.any():
+        raise ValueError(f"places: expected numbers from 0 to below {sites}, found {places[outside][0]:g}; on the ring")
+    left = np.floor(places).astype(int)
+    share = places - left
+    return ObservationOperator(
+        sites, np.stack([left, (left + 1) % sites], axis=-1)[None], np.stack([1 - share, share], axis=-1)[None]
+    )
