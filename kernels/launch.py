@@ -180,9 +180,8 @@ def in_chunks(coefficients, method, shape, dtype):
     (sites_in_row, chunk, _), _ = filter_room(method, shape, n, dtype)
     found = np.zeros((period, sites_in_row, -(-n // 4) * 4), dtype)
     found[:, :sites, :n] = coefficients
-    return np.ascontiguousarray(np.moveaxis(found.reshape(period, -1, chunk, found.shape[-1]), 3, 2)).reshape(
-        period, -1
-    )
+    chunks = np.moveaxis(found.reshape(period, -1, chunk, found.shape[-1]), 3, 2)
+    return np.ascontiguousarray(chunks).reshape(period, -1)
 
 
 def filter_room(method, shape, observations, dtype):

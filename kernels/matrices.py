@@ -159,7 +159,7 @@ def inverse_root(x, least, inverse, root, room, shape):
 
 @inline
 def start_inverse_root(x, least, largest, inverse, room, shape):
-    """The parabola f_0 + (x - a) (f_1 + (x - b) f_2) through s^(-1/2) at the zeros a, b, c of Chebyshev's polynomial."""
+    """The parabola f_a + (x - a) (f_1 + (x - b) f_2) through s^(-1/2) at the Chebyshev's points a, b, c."""
     n, width = shape
     half = x.dtype.type(0.5)
     b, step = half * (largest + least), half * (largest - least) * x.dtype.type(0.75) ** half

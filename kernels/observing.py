@@ -1,8 +1,8 @@
 """What is observed of a state: y_q = h(sum_i weights[q, i] x[indices[q, i]]), forward, tangent linear and adjoint.
 
-h is a function of one number. `indices` and `weights` are (row, observation, part), a row for so many members (`share`)
-in turn, and from the first again. Of an adjoint, which gathers what comes back to a site, they are given by site as well:
-(row, site, part) the observations that the site is part of, and its weights there.
+h is a function of one number. `indices` and `weights` are (row, observation, part), a row for so many members
+(`share`) in turn, and from the first again. Of an adjoint, which gathers what comes back to a site, they are given by
+site as well: (row, site, part) the observations that the site is part of, and its weights there.
 """
 
 import math

@@ -168,8 +168,8 @@ class EnsembleFilter:
             raise ValueError(f"propagator: expected device='cpu', found {propagator.device!r}; filters run there alone")
         if not isinstance(observations, Observations):
             raise TypeError(
-                f"observations: expected l96kit.observations.Observations, found {type(observations).__name__}; make one "
-                "from what is observed, the values and its error"
+                f"observations: expected l96kit.observations.Observations, found {type(observations).__name__}; make "
+                "one from what is observed, the values and its error"
             )
         sites = propagator.model.sites
         observations.check_sites(sites)
@@ -182,8 +182,8 @@ class EnsembleFilter:
         expected = *leading, self.members, sites
         if x.shape != expected:
             raise ValueError(
-                f"ensemble: expected shape {expected}, the leading axes of the observations and {self.members} members, "
-                f"found {x.shape}; give each experiment an ensemble"
+                f"ensemble: expected shape {expected}, those of the observations and {self.members} members, found "
+                f"{x.shape}; give each experiment an ensemble"
             )
         _arrays.count(every, "every")
         x = np.array(x.reshape(-1, self.members, sites), order="C")
@@ -196,8 +196,8 @@ class EnsembleFilter:
         truth = _arrays.state(truth, sites, "truth")
         if truth.shape != (len(observations), *leading, sites):
             raise ValueError(
-                f"truth: expected shape {(len(observations), *leading, sites)}, a state for each observation time, found "
-                f"{truth.shape}; leave out the start"
+                f"truth: expected shape {(len(observations), *leading, sites)}, a state for each observation time, "
+                f"found {truth.shape}; leave out the start"
             )
         return x, values, _arrays.plain(truth, x.dtype).reshape(*shape, sites), leading
 
@@ -299,7 +299,7 @@ class ESRF(EnsembleFilter):
 
 @dataclass(frozen=True)
 class EnKFN(EnsembleFilter):
-    """The finite-size filter EnKF-N: the transform, with an inflation before each analysis that its innovation asks for.
+    """The finite-size filter EnKF-N: the transform with an inflation before each analysis, as its innovation asks.
 
     strength : multiplies both constants of the prior of that inflation, `xN` in DAPPER; 1 is the original
 
@@ -336,7 +336,8 @@ class LETKF(EnsembleFilter):
         super().__post_init__()
         if not isinstance(self.localization, Localization):
             raise TypeError(
-                f"localization: expected a Localization, found {type(self.localization).__name__}; pass Localization(4.0)"
+                f"localization: expected a Localization, found {type(self.localization).__name__}; pass "
+                "Localization(4.0)"
             )
 
     def _coefficients(self, observations, model, shape, dtype):
@@ -350,8 +351,8 @@ class LETKF(EnsembleFilter):
 
 @dataclass(frozen=True)
 class IEnKS(EnsembleFilter):
-    """The iterative ensemble Kalman smoother, of Gauss and Newton in its transform form, with a window that moves by one
-    cycle; the newest observations are assimilated.
+    """The iterative ensemble Kalman smoother, in its transform form, with a window that moves by one cycle; only the
+    newest observations are assimilated.
 
     lag : cycles in the window; with 1 it is the iterative filter
     iterations : at most

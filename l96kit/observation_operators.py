@@ -2,8 +2,8 @@
 
     H(x)_q = h(sum_i weights[q, i] x[indices[q, i]])
 
-The functions of this module make the usual ones; `pointwise` adds h to any of them. Where the operator changes with time
-it has a *period*: at observation time t, counted from 0, it is the one of t modulo the period.
+The functions of this module make the usual ones; `pointwise` adds h to any of them. Where the operator changes with
+time it has a *period*: at observation time t, counted from 0, it is the one of t modulo the period.
 """
 
 from collections.abc import Callable
@@ -52,8 +52,8 @@ class ObservationOperator:
             raise TypeError(f"indices: expected integers, found {indices.dtype}; they are sites of a state")
         if indices.ndim < 3 or 0 in (indices.shape[0], indices.shape[-1]):
             raise ValueError(
-                f"indices: expected shape (period, ..., n, part), found {indices.shape}; a time at least, and a site for "
-                "each observation"
+                f"indices: expected shape (period, ..., n, part), found {indices.shape}; a time at "
+                "least, and a site for each observation"
             )
         outside = (indices < 0) | (indices >= self.sites)
         if outside.any():
@@ -94,7 +94,7 @@ class ObservationOperator:
         return replace(self, indices=self.indices[at], weights=self.weights[at])
 
     def places(self, ring):
-        """Where on a ring of so many sites each observation is made: (period, ..., n), the mean of its sites, weighted."""
+        """Where on a ring of so many sites each observation is: (period, ..., n), the weighted mean of its sites."""
         angles = 2 * np.pi * (self.indices % ring) / ring
         mean = (np.abs(self.weights) * np.exp(1j * angles)).sum(axis=-1)
         return np.angle(mean) % (2 * np.pi) * ring / (2 * np.pi)
@@ -152,8 +152,8 @@ class ObservationOperator:
         leading = x.shape[1 if np.ndim(time) else 0 : -1]
         if self.windows and leading != self.windows:
             raise ValueError(
-                f"{name}: expected shape (..., {', '.join(map(str, self.windows))}, {self.sites}), since each window has an "
-                f"operator of its own, found {x.shape}; take operator[window] for one"
+                f"{name}: expected shape (..., {', '.join(map(str, self.windows))}, {self.sites}), since each window "
+                f"has an operator of its own, found {x.shape}; take operator[window] for one"
             )
         share = 1 if self.windows else max(1, int(np.prod(leading)))
         indices, weights = _flat(self.indices[rows]), _flat(self.weights[rows]).astype(x.dtype)

@@ -45,7 +45,7 @@ class Observations:
         if values.ndim < 2 or values.shape[-1] != n or (windows and values.shape[1:-1] != windows):
             wanted = ", ".join(map(str, ("time", *(windows or ("...",)), n)))
             raise ValueError(
-                f"values: expected shape ({wanted}), found {values.shape}; one number for each observation of the operator"
+                f"values: expected shape ({wanted}), found {values.shape}; a number for each one of the operator"
             )
         if not len(values):
             raise ValueError(f"values: expected at least one time, found shape {values.shape}; observe something")
@@ -65,8 +65,8 @@ class Observations:
             )
         if sigma.ndim not in (0, self.values.ndim):
             raise ValueError(
-                f"sigma: expected one number or an array with the axes of values {self.values.shape}, found {sigma.shape}; "
-                "give each axis, of length 1 where sigma is the same"
+                f"sigma: expected one number or an array with the axes of values {self.values.shape}, found "
+                f"{sigma.shape}; give each axis, of length 1 where sigma is the same"
             )
         _arrays.parameter(sigma, "sigma", self.values.shape)
 
@@ -93,8 +93,8 @@ class Observations:
         """Refuse an operator that is made for other states than those of this length."""
         if self.operator.sites != length:
             raise ValueError(
-                f"observations: expected an operator for states of {length} numbers, found one for {self.operator.sites}; "
-                "make it for the model"
+                f"observations: expected an operator for states of {length} numbers, found one for "
+                f"{self.operator.sites}; make it for the model"
             )
 
     def of(self, y):

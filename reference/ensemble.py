@@ -122,8 +122,8 @@ def inflated(E, factor):
 
 
 def rotation(normals):
-    """A random orthogonal matrix (member, member) that keeps the mean, from rows of 1, 2, .., member - 1 normal numbers:
-    a product of reflections, uniform over all such matrices (Stewart 1980)."""
+    """A random orthogonal matrix (member, member) that keeps the mean, from rows of 1, 2, .., member - 1 normal
+    numbers: a product of reflections, uniform over all such matrices (Stewart 1980)."""
     members = len(normals) + 1
     Q = np.eye(members)
     for length, row in enumerate(normals, start=1):
