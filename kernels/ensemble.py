@@ -9,6 +9,7 @@ two rows of members and one of sites. See `matrices` for how rows lie.
 
 from l96kit.kernels._targets import called, inline
 from l96kit.kernels.matrices import (
+    add_product,
     add_row,
     add_to_diagonal,
     copy,
@@ -138,23 +139,52 @@ def recombine(A, weights, factor, B, shape):
 @called
 def perturb(mean, A, Y, d, normals, errors, room, shape):
     """Each member sees observations with errors of its own, from `normals` (observation, member), which are centred and
-    given back the spread that centring takes (Burgers et al. 1998; Evensen 2003, eq. 63). `errors` is as much as Y."""
-    (C, weights, _root, _other), B, _rows, total = room
+    given back the spread that centring takes (Burgers et al. 1998; Evensen 2003, eq. 63). `errors` is as much as Y.
+
+    The gain comes from a matrix of the observations or of the members, whichever are fewer.
+    """
     members, observations, width = shape
-    prior, one = C.dtype.type(members - 1), C.dtype.type(1)
-    precision_of_weights(Y, C, prior, shape)
-    factorize(C, members, width)
-    spread = (C.dtype.type(members) / prior) ** C.dtype.type(0.5)
+    one, N = A.dtype.type(1), A.dtype.type(members)
+    spread = (N / (N - one)) ** A.dtype.type(0.5)
     for q in range(observations):
         own, drawn = row(errors, q, width)[:members], row(normals, q, members)
-        fill(own, d[q] - spread * sum_of(drawn) / C.dtype.type(members))
+        fill(own, d[q] - spread * sum_of(drawn) / N)
         add_row(drawn, own, spread)
         add_row(row(Y, q, width)[:members], own, -one)
+    if observations < members:
+        add_increments_of_observations(A, Y, errors, room, shape, d.shape[0])
+    else:
+        add_increments_of_members(A, Y, errors, room, shape)
+    centre(mean, A, room[3], members)
+
+
+@called
+def add_increments_of_observations(A, Y, errors, room, shape, across):
+    """A += A^T Y^T (Y Y^T + N - 1)^-1 errors, for each member."""
+    (C, _, _, _), B, _rows, total = room
+    members, observations, width = shape
+    for q in range(observations):
+        for r in range(observations):
+            C[q * across + r] = inner_product(row(Y, q, width), row(Y, r, width))
+    add_to_diagonal(C, A.dtype.type(members - 1), observations, across)
+    factorize(C, observations, across)
+    solve(C, observations, across, errors, width)
+    sites = total.shape[0]
+    multiply(Y, (width, 1), A, B, (observations, members, sites))
+    add_product(errors, (1, width), B, A, (members, observations, sites))
+
+
+@called
+def add_increments_of_members(A, Y, errors, room, shape):
+    """The same as A^T (Y^T Y + N - 1)^-1 Y^T errors."""
+    (C, weights, _, _), B, _rows, total = room
+    members, observations, width = shape
+    precision_of_weights(Y, C, C.dtype.type(members - 1), shape)
+    factorize(C, members, width)
     multiply(Y, (1, width), errors, weights, (members, observations, width))
     solve(C, members, width, weights, width)
-    multiply(weights, (1, width), A, B, (members, members, mean.shape[0]))
-    add_row(B, A, one)
-    centre(mean, A, total, members)
+    multiply(weights, (1, width), A, B, (members, members, total.shape[0]))
+    add_row(B, A, A.dtype.type(1))
 
 
 @called

@@ -88,7 +88,8 @@ def room_of(method, members, observations, sites, lanes, most):
     def in_fours(n):
         return -(-n // 4) * 4
 
-    chunk, matrix, beyond = whole(sites), in_fours(members) * whole(members), 0
+    order = min(members, observations) if method == "perturb" else members
+    chunk, matrix, beyond = whole(sites), in_fours(order) * whole(order) * (method != "serial"), 0
     if method == "local":
         n = members + members % 2
         lines = in_fours(n * n + n)

@@ -149,7 +149,7 @@ class EnsembleFilter:
         with progress_bar(times, "cycles", progress, type(self).__name__) as bar:
             for begin in range(0, times, block):
                 now = slice(begin, min(begin + block, times))
-                drawn = [_drawn(rngs, now.stop - begin, count, x.dtype) for count in counts]
+                drawn = [_drawn(*pair, now.stop - begin, x.dtype) for pair in zip(rngs, counts)]
                 kept = np.ascontiguousarray(means[:, now])
                 observing, found = (*seen, begin), (scores[now], ranks)
                 random = tuning, *drawn
@@ -225,21 +225,22 @@ def _root(observations, members, dtype):
 
 
 def _one_each(rng, experiments, numbers):
-    """A generator for each experiment, so that it draws the same alone and among others."""
+    """A generator for the analyses of each experiment and one for its rotations, so that it draws the same alone and
+    among others, whatever is drawn at once."""
     if not numbers:
-        return ()
+        return (None,) * experiments, (None,) * experiments
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"rng: expected a NumPy generator, found {type(rng).__name__}; the method draws random numbers: pass "
             "np.random.default_rng(seed)"
         )
-    return rng.spawn(experiments)
+    return tuple(zip(*(own.spawn(2) for own in rng.spawn(experiments))))
 
 
-def _drawn(rngs, cycles, number, dtype):
+def _drawn(rngs, number, cycles, dtype):
     """(experiment, cycle, number)"""
     if not number:
-        return np.zeros((1, 1, 0), dtype) if not rngs else np.zeros((len(rngs), cycles, 0), dtype)
+        return np.zeros((len(rngs), cycles, 0), dtype)
     return np.stack([rng.standard_normal((cycles, number), dtype) for rng in rngs])
 
 

@@ -116,11 +116,11 @@ class ObservationOperator:
         return y
 
     def observe_tl(self, x, x_tl, time=0):
-        """The tangent of `observe` about x in the direction x_tl, both (..., site): (..., n)."""
-        x, places = self._state(x, "x", time)
+        """The tangent of `observe` about x in the direction x_tl, (..., site), broadcast: (..., n)."""
+        x = _arrays.state(x, self.sites, "x")
         x_tl = _arrays.state(x_tl, self.sites, "x_tl", x.dtype)
-        if x_tl.shape != x.shape:
-            raise ValueError(f"x_tl: expected shape {x.shape} like x, found {x_tl.shape}; give each state a direction")
+        x, places = self._state(np.broadcast_to(x, np.broadcast_shapes(x.shape, x_tl.shape)), "x", time)
+        x_tl = np.broadcast_to(x_tl, x.shape)
         y_tl = np.empty((*x.shape[:-1], self.n), x.dtype)
         self._launch("observe_tl", (_arrays.members(x), _arrays.members(x_tl), places), y_tl, x)
         return y_tl
@@ -138,10 +138,15 @@ class ObservationOperator:
         self._launch("observe_ad", (_arrays.members(x), _arrays.members(y_ad), places, back), x_ad, x)
         return x_ad.reshape(x.shape)
 
+    @property
+    def kernel(self):
+        """What its kernels are built from."""
+        return _kernel(self.function)
+
     def _launch(self, op, data, output, x):
         if x.size and output.size:
             rows = output.reshape(-1, output.shape[-1])
-            kernels.launch_observing(op, _kernel(self.function), (*data, rows), 1, self.n)
+            kernels.launch_observing(op, self.kernel, (*data, rows), 1, self.n)
 
     def _state(self, x, name, time):
         """x, and what is observed of it as kernels have it."""

@@ -91,6 +91,21 @@ PLACES = {
         "_square_slope",
     ),
     "kernels/networks.py": ("network.tl", "network.ad"),
+    "kernels/observing.py": (
+        "_square_slope",
+        "_cube_slope",
+        "_absolute_slope",
+        "_tanh_slope",
+        "bodies.one_tl",
+        "bodies.one_ad",
+        "bodies.tl",
+        "bodies.ad",
+    ),
+    "observation_operators.py": (
+        "ObservationOperator.observe_tl",
+        "ObservationOperator.observe_ad",
+        "ObservationOperator._by_site",
+    ),
     "kernels/training.py": ("bodies.add_residual", "bodies.rollouts_ad", "bodies.minibatch_ad"),
     "kernels/runge_kutta.py": (
         "stages_sweep",
@@ -226,6 +241,11 @@ EQUIVALENT = (
 
 # Operator and members; the quick ones come first, as few faults come to the last. The last tile is never full.
 DETECTORS = (
+    ("observed sites, identity.observe", 17),
+    ("observed sums, tanh.observe", 9),
+    ("observed sums, absolute.observe", 3),
+    ("observed matrix, cube.observe", 9),
+    ("observed interpolation, square.observe", 2),
     ("lorenz96.tendency, F per member and site", 17),
     ("lorenz96.tendency, F number", 9),
     ("vissio-lucarini.tendency, parameters per site", 9),

@@ -32,8 +32,9 @@ from l96kit.networks import (
     square,
     tanh,
 )
+from l96kit.observation_operators import ObservationOperator, interpolation, linear, rotating
 from l96kit.propagators import Propagator
-from l96kit.reference import kuramoto_sivashinsky, lorenz63, lorenz96, networks, runge_kutta, vissio_lucarini
+from l96kit.reference import kuramoto_sivashinsky, lorenz63, lorenz96, networks, observing, runge_kutta, vissio_lucarini
 from l96kit.training import Training
 
 DT = 0.05  # time units; six hours of the atmosphere, as Lorenz (1996) took it
@@ -54,6 +55,7 @@ def launching(device=None, times=1):
     with (
         mock.patch.object(kernels, "launch", repeated(kernels.launch)),
         mock.patch.object(kernels, "launch_training", repeated(kernels.launch_training)),
+        mock.patch.object(kernels, "launch_observing", repeated(kernels.launch_observing)),
         mock.patch.object(kernels, "zero_gradients", partial(kernels.zero_gradients, **choice)),
     ):
         yield
@@ -69,7 +71,7 @@ class Operator(ABC):
     model : (sites, *parameters) -> the model
     tendency : the same in NumPy, (x, *parameters) -> dx/dt, for any dtype
     uniform : whether the kernel takes its parameters as numbers instead of fields
-    kinks : whether it has any, as ReLU does; a finite step may cross one, so that Taylor's remainders tell nothing
+    kinks : whether Taylor's remainders tell nothing: a finite step may cross a kink, as ReLU has, or it is linear
 
     Kernels are run by way of the API, so that what it adds to an adjoint is proved with them.
     """
@@ -251,6 +253,34 @@ class Loss(Operator):
         with mock.patch.object(training, "AT_ONCE", self.at_once):
             _, gradient = self.training(inputs, device, threads).gradient(inputs[1], self.data(inputs[0]))
         return np.zeros_like(inputs[0]), y_ad.sum() * gradient
+
+
+@dataclass(frozen=True)
+class Observe(Operator):
+    """What is observed of a state, at the second of the times in its period."""
+
+    function: str = "identity"
+    op = "observe"
+    time = 1
+
+    def model_of(self, inputs):
+        return self.model(inputs[0].shape[-1]).pointwise(self.function)
+
+    def reference(self, x):
+        operator = self.model(x.shape[-1])
+        return observing.observe(x, operator.indices[self.time], operator.weights[self.time], self.function)
+
+    def forward(self, inputs, device="cpu", threads=None):
+        with launching(device):
+            return self.model_of(inputs).observe(inputs[0], self.time)
+
+    def tl(self, inputs, inputs_tl, device="cpu", threads=None):
+        with launching(device):
+            return self.model_of(inputs).observe_tl(inputs[0], inputs_tl[0], self.time)
+
+    def ad(self, inputs, y_ad, device="cpu", threads=None):
+        with launching(device):
+            return (self.model_of(inputs).observe_ad(inputs[0], y_ad, self.time),)
 
 
 # --- samplers -------------------------------------------------------------------------------------------------------
@@ -451,6 +481,46 @@ def _network_added_to_lorenz96(network, extent):
     }
 
 
+# --- observations -----------------------------------------------------------------------------------------------------
+
+
+def _sums(sites):
+    """Of two sites each with the same one again, and more of them than sites."""
+    rng = np.random.default_rng(sites)
+    indices = rng.integers(0, sites, (2, sites + 3, 3))
+    indices[..., 2] = indices[..., 0]
+    return ObservationOperator(sites, indices, rng.standard_normal(indices.shape))
+
+
+def _matrices(sites):
+    return linear(np.random.default_rng(sites).standard_normal((2, 3, sites)) / np.sqrt(sites))
+
+
+def _between(sites):
+    operator = interpolation(np.linspace(0.3, sites - 0.4, 3), sites)
+    return ObservationOperator(sites, np.repeat(operator.indices, 2, axis=0), np.repeat(operator.weights, 2, axis=0))
+
+
+def _alternate(sites):
+    """Every second site of an even number of them, in turn."""
+    return rotating(2, sites - sites % 2) if sites % 2 == 0 else _between(sites)
+
+
+def _observations():
+    proves = ("observing.one_ad",)
+    for name, model, function in (
+        ("sites", _alternate, "identity"),
+        ("sums", _sums, "tanh"),
+        ("sums", _sums, "absolute"),
+        ("matrix", _matrices, "cube"),
+        ("interpolation", _between, "square"),
+        ("interpolation", _between, "exponential"),
+    ):
+        settings = {"sample": _sampler((1.0, 1.0)), "model": model, "tendency": None, "uniform": True}
+        kinks = function in ("absolute", "identity")
+        yield Observe(f"observed {name}, {function}.observe", proves, **settings, kinks=kinks, function=function)
+
+
 # --- the list -------------------------------------------------------------------------------------------------------
 
 
@@ -553,4 +623,5 @@ OPERATORS = (
         **_burgers("row", "column"),
         scheme="heun",
     ),
+    *_observations(),
 )

@@ -21,6 +21,7 @@ TILES = ((2, True), (2, False), (1, True), (1, False))  # members, whether in sh
 _PROGRAM, _SAMPLES, _RATES = (types.Array(kind, axes, "C") for kind, axes in ((int64, 2), (int64, 4), (float64, 1)))
 _P, _P_AD = (3, _PROGRAM, 1), (3, 2)
 _TRAINING = 2, (3, _PROGRAM), float64, int64, _SAMPLES, 2, 3
+_OBSERVED = types.Array(int64, 3, "C"), 3
 ARGUMENTS = {
     "tendency": (2, _P, 2),
     "tendency_tl": (2, _P, 2, _P, 2),
@@ -28,6 +29,9 @@ ARGUMENTS = {
     "trajectory": (2, _P, float64, int64, 3, 3),
     "trajectory_tl": (2, _P, 2, _P, float64, int64, 3),
     "trajectory_ad": (3, _P, float64, int64, 3, 2, _P_AD),
+    "observe": (2, _P, (*_OBSERVED, int64), 2),
+    "observe_tl": (2, _P, 2, (*_OBSERVED, int64), 2),
+    "observe_ad": (2, _P, 2, (*_OBSERVED, int64), _OBSERVED, 2),
     "loss_ad": (*_TRAINING, 2, 3, _P_AD),
     "training": (*_TRAINING, _RATES, int64, 2, 2, 2, 3, _P_AD),
 }
@@ -89,7 +93,7 @@ def names_of(kernel):
     """What the tables call it: the kernel, its tile, its precision, its target."""
     operator = OPERATORS[kernel.operator]
     name = f"{operator.name.split('.')[0]}.{kernel.op}, {'numbers' if operator.uniform else 'fields'}"
-    if not kernel.op.startswith("tendency"):
+    if not kernel.op.startswith(("tendency", "observe")):
         name += f", {operator.scheme}"
     members, memory = "one member" if kernel.members == 1 else "members", "shared" if kernel.shared else "global"
     return name, f"{members}, {memory} memory", kernel.dtype, "sm_{}{}".format(*kernel.capability)

@@ -1,0 +1,317 @@
+"""Filters against their definitions, against the Kalman filter, and against one another."""
+
+import numpy as np
+import pytest
+
+from l96kit import Lorenz96, Propagator, StencilModel, scores
+from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS
+from l96kit.localization import Localization, ring_distance
+from l96kit.observation_operators import Pointwise, at_sites, every_site, interpolation, linear, rotating
+from l96kit.observations import Observations, observe
+from l96kit.reference import ensemble as reference
+
+SITES = 12
+PROPAGATOR = Propagator(Lorenz96(SITES, 8.0), 0.01, "euler")
+EXPERIMENTS, CYCLES, EVERY = 2, 4, 3
+
+
+def setting(members, operator, rng, sigma=0.7, cov=None, dtype=np.float64):
+    """Truth (time, experiment, site) at the observation times, observations of it, and ensembles to start from."""
+    start = PROPAGATOR.forecast(rng.standard_normal((EXPERIMENTS, SITES)), 2000)
+    truth = PROPAGATOR.trajectory(start, CYCLES * EVERY, EVERY)[1:].astype(dtype)
+    observations = observe(truth, operator, sigma, rng, cov=cov)
+    return truth, observations, (start[:, None] + rng.standard_normal((EXPERIMENTS, members, SITES))).astype(dtype)
+
+
+def reference_analysis(method, E, Y, y, R, normals, operator):
+    n = len(y)
+    if isinstance(method, EnKF):
+        return reference.stochastic(E, Y, y, R, normals.reshape(n, -1).T)
+    if isinstance(method, ESRF):
+        return reference.serial(E, Y, y, R)
+    if isinstance(method, EnKFN):
+        return reference.finite_size(E, Y, y, R, method.strength)
+    if isinstance(method, LETKF):
+        distances = ring_distance(np.arange(SITES)[:, None], operator.places(SITES)[0], SITES)
+        return reference.letkf(E, Y, y, R, method.localization.coefficients(distances))
+    return reference.etkf(E, Y, y, R)
+
+
+def rotated(method, E, numbers):
+    if not method.rotation:
+        return reference.inflated(E, method.inflation)
+    rows = np.split(numbers, np.cumsum(np.arange(1, len(E) - 1)))
+    turned = E.mean(axis=0) + reference.rotation(rows) @ reference.anomalies(E)
+    return reference.inflated(turned, method.inflation)
+
+
+def run_reference(method, observations, R, ensemble, rng):
+    """(time, experiment) of forecast and analysis ensembles; random numbers are drawn as the method does."""
+    operator, members = observations.operator, method.members
+    found = []
+    for e, own in enumerate(rng.spawn(EXPERIMENTS)):
+        E = ensemble[e].astype(float)
+        drawing, turning = own.spawn(2)
+        normals = drawing.standard_normal((CYCLES, operator.n * members))
+        turns = turning.standard_normal((CYCLES, members * (members - 1) // 2))
+        for t in range(CYCLES):
+            forecast = PROPAGATOR.forecast(E, EVERY)
+            Y = operator.observe(forecast, t)
+            E = reference_analysis(method, forecast, Y, observations.values[t, e], R, normals[t], operator)
+            E = rotated(method, E, turns[t])
+            found.append((forecast, E))
+    return [[found[e * CYCLES + t] for e in range(EXPERIMENTS)] for t in range(CYCLES)]
+
+
+METHODS = {
+    "EnKF": EnKF(9, 1.05),
+    "ETKF": ETKF(7, 1.02, rotation=True),
+    "ETKF, two members": ETKF(2, 1.1),
+    "ETKF, more members than numbers": ETKF(30),
+    "ESRF": ESRF(8, 1.02),
+    "EnKF-N": EnKFN(9, rotation=True, strength=1.5),
+    "LETKF": LETKF(7, 1.02, localization=Localization(2.0)),
+    "LETKF, even": LETKF(6, localization=Localization(1.5, "gauss"), rotation=True),
+}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_cycles_are_those_of_the_reference(method):
+    rng = np.random.default_rng(0)
+    operator = interpolation(np.array([0.0, 1.5, 4.2, 4.3, 7.0, 9.75]), SITES)
+    truth, observations, ensemble = setting(method.members, operator, rng)
+    found = method.assimilate(
+        PROPAGATOR, observations, ensemble, EVERY, truth, np.random.default_rng(1), probabilistic=True
+    )
+    expected = run_reference(method, observations, 0.7**2 * np.eye(6), ensemble, np.random.default_rng(1))
+    tolerance = 1e-6 if isinstance(method, EnKFN) else 1e-11  # the reference minimises no better
+    for t in range(CYCLES):
+        for e in range(EXPERIMENTS):
+            for which, ensemble in zip(("forecast", "analysis"), expected[t][e]):
+                own = {name: getattr(found, f"{which}_{name}")[t, e] for name in ("rmse", "spread", "crps")}
+                np.testing.assert_allclose(getattr(found, which)[t, e], ensemble.mean(axis=0), atol=tolerance)
+                assert own["rmse"] == pytest.approx(scores.rmse(ensemble.mean(axis=0), truth[t, e]), rel=10 * tolerance)
+                assert own["spread"] == pytest.approx(scores.spread(ensemble), rel=10 * tolerance)
+                assert own["crps"] == pytest.approx(scores.crps(ensemble, truth[t, e]), rel=10 * tolerance)
+    for e in range(EXPERIMENTS):
+        np.testing.assert_allclose(found.ensemble[e], expected[-1][e][1], atol=tolerance)
+        counts = sum(scores.rank_histogram(expected[t][e][0], truth[t, e], rng) for t in range(CYCLES))
+        np.testing.assert_array_equal(found.forecast_ranks[e], counts)
+    assert not found.blew_up.any()
+
+
+@pytest.mark.parametrize("method", [EnKF(9), ETKF(7), IEnKS(7, lag=1, iterations=2)], ids=["EnKF", "ETKF", "IEnKS"])
+def test_errors_may_be_correlated(method):
+    rng = np.random.default_rng(2)
+    root = np.eye(5) + 0.3 * rng.standard_normal((5, 5))
+    cov, operator = root @ root.T, linear(rng.standard_normal((2, 5, SITES)))
+    truth, observations, ensemble = setting(method.members, operator, rng, None, cov)
+    whitened = Observations(
+        linear(np.linalg.solve(np.linalg.cholesky(cov), matrices(operator))),
+        np.linalg.solve(np.linalg.cholesky(cov), observations.values[..., None])[..., 0],
+    )
+    settings = PROPAGATOR, ensemble, EVERY, truth
+    one, other = (
+        method.assimilate(settings[0], seen, *settings[1:], rng=np.random.default_rng(3))
+        for seen in (observations, whitened)
+    )
+    np.testing.assert_allclose(one.ensemble, other.ensemble, atol=1e-11)
+
+
+def matrices(operator):
+    """(period, n, site)"""
+    return np.stack([operator.observe(np.eye(SITES), t).T for t in range(operator.period)])
+
+
+@pytest.mark.parametrize(("lag", "iterations", "rotation"), [(1, 1, False), (1, 3, True), (3, 2, False)])
+def test_the_iterated_smoother_is_that_of_the_reference(lag, iterations, rotation):
+    method = IEnKS(9, 1.05, rotation, lag=lag, iterations=iterations)
+    rng = np.random.default_rng(4)
+    operator = at_sites([0, 3, 4, 8], SITES).pointwise("square")
+    truth, observations, ensemble = setting(9, operator, rng)
+    found = method.assimilate(PROPAGATOR, observations, ensemble, EVERY, truth, np.random.default_rng(5))
+    for e, own in enumerate(np.random.default_rng(5).spawn(EXPERIMENTS)):
+        E, turns = ensemble[e], own.spawn(2)[1].standard_normal((CYCLES, 36))
+        for t in range(CYCLES):
+            steps = min(lag, t + 1) * EVERY
+
+            def forecast(x, steps=steps):
+                return PROPAGATOR.forecast(x, steps)
+
+            start, end = reference.iterated(
+                E, forecast, operator.observe, observations.values[t, e], 0.49 * np.eye(4), iterations
+            )
+            np.testing.assert_allclose(found.analysis[t, e], end.mean(axis=0), atol=1e-10)
+            assert found.analysis_spread[t, e] == pytest.approx(scores.spread(end), rel=1e-9)
+            E = rotated(method, start, turns[t])
+            if t + 1 >= lag:
+                E = forecast(E, EVERY)
+        np.testing.assert_allclose(found.ensemble[e], E, atol=1e-10)
+
+
+# --- where the answer is known ----------------------------------------------------------------------------------------
+
+
+def drift(x, p):
+    return p[0][0] * (x[-1] - x[0])
+
+
+def drift_tl(x, p, x_tl, p_tl):
+    return p[0][0] * (x_tl[-1] - x_tl[0]) + p_tl[0][0] * (x[-1] - x[0])
+
+
+def drift_ad(x, p, y_ad):
+    return p[0][1] * y_ad[1] - p[0][0] * y_ad[0], ((x[-1] - x[0]) * y_ad[0],)
+
+
+LINEAR = Propagator(StencilModel(drift, drift_tl, drift_ad, SITES, 1, {"c": 1.0}), 0.1, "euler")
+
+
+def kalman(mean, cov, operator, observations, e):
+    step = LINEAR.jacobian(np.zeros(SITES), EVERY)
+    for t in range(CYCLES):
+        mean, cov = step @ mean, step @ cov @ step.T
+        H = operator.observe(np.eye(SITES), t).T
+        R = observations.sigma**2 * np.eye(operator.n)
+        mean, cov = reference.kalman(mean, cov, H, R, observations.values[t, e])
+    return mean, cov
+
+
+@pytest.mark.parametrize("method", [ETKF(20), ESRF(20), IEnKS(20, lag=1, iterations=1)], ids=["ETKF", "ESRF", "IEnKS"])
+def test_deterministic_updates_keep_the_mean_and_covariance_of_kalman(method):
+    rng = np.random.default_rng(6)
+    operator = rotating(3, SITES)
+    ensemble = rng.standard_normal((EXPERIMENTS, 20, SITES))
+    truth = LINEAR.trajectory(rng.standard_normal((EXPERIMENTS, SITES)), CYCLES * EVERY, EVERY)[1:]
+    observations = observe(truth, operator, 0.5, rng)
+    found = method.assimilate(LINEAR, observations, ensemble, EVERY)
+    for e in range(EXPERIMENTS):
+        mean, cov = kalman(ensemble[e].mean(axis=0), np.cov(ensemble[e].T), operator, observations, e)
+        if isinstance(method, IEnKS):  # its ensemble is where the next window starts, which is here
+            np.testing.assert_allclose(found.analysis[-1, e], mean, atol=1e-10)
+        np.testing.assert_allclose(found.ensemble[e].mean(axis=0), LATER(method) @ mean, atol=1e-10)
+        np.testing.assert_allclose(np.cov(found.ensemble[e].T), LATER(method) @ cov @ LATER(method).T, atol=1e-10)
+
+
+def LATER(method):
+    """What the smoother's window has moved on at the end."""
+    return np.eye(SITES)
+
+
+def test_the_stochastic_filter_converges_to_kalman_with_the_square_root_of_its_members():
+    rng = np.random.default_rng(7)
+    operator = every_site(SITES)
+    truth = LINEAR.trajectory(rng.standard_normal((1, SITES)), CYCLES * EVERY, EVERY)[1:]
+    observations = observe(truth, operator, 0.5, rng)
+    mean, cov = kalman(np.zeros(SITES), np.eye(SITES), operator, observations, 0)
+    errors = []
+    for members in (50, 3200):
+        trials = []
+        for seed in range(8):
+            own = np.random.default_rng(seed)
+            ensemble = own.standard_normal((1, members, SITES))
+            found = EnKF(members).assimilate(LINEAR, observations, ensemble, EVERY, rng=own, probabilistic=False)
+            trials.append(np.abs(found.ensemble[0].mean(axis=0) - mean).mean())
+        errors.append(np.mean(trials))
+    rate = np.log(errors[0] / errors[1]) / np.log(64)
+    assert rate == pytest.approx(0.5, abs=0.12)
+
+
+def test_a_local_filter_of_infinite_radius_is_the_global_one():
+    rng = np.random.default_rng(8)
+    truth, observations, ensemble = setting(9, rotating(2, SITES), rng)
+    one, other = (
+        method.assimilate(PROPAGATOR, observations, ensemble, EVERY, truth)
+        for method in (ETKF(9, 1.02), LETKF(9, 1.02, localization=Localization(np.inf)))
+    )
+    np.testing.assert_allclose(one.ensemble, other.ensemble, atol=1e-10)
+
+
+def test_nothing_observed_is_a_forecast():
+    rng = np.random.default_rng(9)
+    truth, observations, ensemble = setting(6, every_site(SITES), rng)
+    nothing = Observations(observations.operator, np.full_like(observations.values, np.nan), 0.7)
+    for method in (ETKF(6), ESRF(6), LETKF(6), EnKF(6)):
+        found = method.assimilate(PROPAGATOR, nothing, ensemble, EVERY, rng=rng)
+        np.testing.assert_allclose(found.ensemble, PROPAGATOR.forecast(ensemble, CYCLES * EVERY), atol=1e-9)
+
+
+def test_gaps_are_as_if_there_were_fewer_observations():
+    rng = np.random.default_rng(10)
+    truth, observations, ensemble = setting(6, every_site(SITES), rng)
+    some = [0, 2, 3, 7, 11]
+    values = np.full_like(observations.values, np.nan)
+    values[..., some] = observations.values[..., some]
+    gaps, fewer = (
+        Observations(at_sites(which, SITES), kept, 0.7)
+        for which, kept in ((range(SITES), values), (some, observations.values[..., some]))
+    )
+    for method in (ETKF(6), LETKF(6)):
+        one, other = (method.assimilate(PROPAGATOR, seen, ensemble, EVERY) for seen in (gaps, fewer))
+        np.testing.assert_allclose(one.ensemble, other.ensemble, atol=1e-10)
+
+
+# --- how they run -----------------------------------------------------------------------------------------------------
+
+
+def test_experiments_are_independent_and_threads_and_blocks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(11)
+    truth, observations, ensemble = setting(6, every_site(SITES), rng)
+    method = EnKF(6, np.array([1.0, 1.1]), rotation=True)
+    whole = method.assimilate(PROPAGATOR, observations, ensemble, EVERY, truth, np.random.default_rng(1))
+    monkeypatch.setattr("l96kit.filters.BLOCK_CYCLES", 3)
+    monkeypatch.setattr("l96kit.kernels._targets.WORTH_A_THREAD", 1)
+    parts = method.assimilate(PROPAGATOR, observations, ensemble, EVERY, truth, np.random.default_rng(1))
+    np.testing.assert_array_equal(whole.ensemble, parts.ensemble)
+    np.testing.assert_array_equal(whole.analysis, parts.analysis)
+    np.testing.assert_array_equal(whole.analysis_ranks, parts.analysis_ranks)
+    alone = EnKF(6, 1.0, rotation=True).assimilate(
+        PROPAGATOR,
+        Observations(observations.operator, observations.values[:, 0], 0.7),
+        ensemble[0],
+        EVERY,
+        truth[:, 0],
+        np.random.default_rng(1),
+        keep="scores",
+    )
+    np.testing.assert_array_equal(alone.ensemble, whole.ensemble[0])
+    np.testing.assert_array_equal(alone.forecast_rmse, whole.forecast_rmse[:, 0])
+    assert alone.analysis is None and alone.forecast_ranks.shape == (7,)
+
+
+def test_single_precision():
+    rng = np.random.default_rng(12)
+    truth, observations, ensemble = setting(7, every_site(SITES), rng, dtype=np.float32)
+    found = ETKF(7).assimilate(PROPAGATOR, observations, ensemble, EVERY, truth)
+    double = Observations(observations.operator, observations.values.astype(float), 0.7)
+    expected = ETKF(7).assimilate(PROPAGATOR, double, ensemble.astype(float), EVERY, truth.astype(float))
+    assert found.ensemble.dtype == np.float32
+    np.testing.assert_allclose(found.ensemble, expected.ensemble, atol=2e-4)
+
+
+def test_an_ensemble_that_blows_up_leaves_the_others_alone():
+    rng = np.random.default_rng(13)
+    truth, observations, ensemble = setting(6, every_site(SITES), rng)
+    broken = ensemble.copy()
+    broken[0] *= 1e5
+    found, expected = (ETKF(6).assimilate(PROPAGATOR, observations, x, EVERY, truth) for x in (broken, ensemble))
+    assert found.blew_up.tolist() == [True, False]
+    np.testing.assert_array_equal(found.ensemble[1], expected.ensemble[1])
+
+
+def cubed(x):
+    return x * x * x
+
+
+def cubed_slope(x):
+    return 3 * x * x
+
+
+def test_a_function_of_ones_own_is_observed():
+    rng = np.random.default_rng(14)
+    start, found = None, []
+    for function in ("cube", Pointwise(cubed, cubed_slope)):
+        truth, observations, ensemble = setting(6, every_site(SITES).pointwise(function), np.random.default_rng(14))
+        found.append(ETKF(6).assimilate(PROPAGATOR, observations, ensemble, EVERY, truth).ensemble)
+    np.testing.assert_allclose(*found, rtol=1e-12)
+    del rng, start
