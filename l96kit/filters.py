@@ -46,6 +46,17 @@ class Assimilation:
     forecast_ranks: Any
     analysis_ranks: Any
 
+    def averages(self, burn_in=0) -> dict:
+        """Means over the cycles after the first `burn_in`: name of a score -> (...); NaN where one blew up.
+
+        RMSE and spread of a mean are means of those of each time, as in DAPPER.
+        """
+        cycles = len(self.analysis_rmse)
+        if not 0 <= burn_in < cycles:
+            raise ValueError(f"burn_in: expected 0..{cycles - 1} of {cycles} cycles, found {burn_in}; leave some")
+        names = [f"{which}_{score}" for which in ("forecast", "analysis") for score in ("rmse", "spread", "crps")]
+        return {name: getattr(self, name)[burn_in:].mean(axis=0) for name in names}
+
     @property
     def blew_up(self):
         """(...), whether an ensemble left the finite numbers."""
@@ -119,7 +130,8 @@ class EnsembleFilter:
         ensemble : (..., member, site), at the start
         every : time steps from one observation time to the next
         truth : (time, ..., site) at the observation times, to score against, optional
-        rng : a NumPy generator, from which each experiment gets one of its own; needed if the method draws numbers
+        rng : a NumPy generator, from which each experiment gets one of its own, or a list of one for each; needed if
+            the method draws numbers
         keep : "means" of forecasts and analyses, or only the "scores"
         probabilistic : whether CRPS and ranks are wanted
         progress : show a bar (on a terminal)
@@ -229,12 +241,15 @@ def _one_each(rng, experiments, numbers):
     among others, whatever is drawn at once."""
     if not numbers:
         return (None,) * experiments, (None,) * experiments
-    if not isinstance(rng, np.random.Generator):
+    several = list(rng) if isinstance(rng, (list, tuple)) else [rng]
+    if len(several) not in (1, experiments) or not all(isinstance(one, np.random.Generator) for one in several):
+        found = f"{len(several)} of them" if isinstance(rng, (list, tuple)) else type(rng).__name__
         raise TypeError(
-            f"rng: expected a NumPy generator, found {type(rng).__name__}; the method draws random numbers: pass "
-            "np.random.default_rng(seed)"
+            f"rng: expected a NumPy generator or {experiments} of them, found {found}; the method draws numbers: "
+            "pass np.random.default_rng(seed)"
         )
-    return tuple(zip(*(own.spawn(2) for own in rng.spawn(experiments))))
+    each = several if isinstance(rng, (list, tuple)) else rng.spawn(experiments)
+    return tuple(zip(*(own.spawn(2) for own in each)))
 
 
 def _drawn(rngs, number, cycles, dtype):

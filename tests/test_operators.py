@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import l96kit.kernels
 from l96kit import StencilModel
-from l96kit.kernels import _targets, lorenz96, training, trajectory
+from l96kit.kernels import _targets, lorenz96, observing, training, trajectory
 from l96kit.kernels.schemes import SCHEMES
 from l96kit.validation import gradients, mutation
 from l96kit.validation.battery import battery, failures
@@ -20,6 +20,7 @@ from l96kit.validation.operators import OPERATORS, burgers, burgers_ad, burgers_
 
 DTYPES = ("float64", "float32")
 KERNELS = Path(l96kit.kernels.__file__).parent
+FAMILIES = trajectory, training, observing  # those with adjoints
 
 
 def built_from(operator, dtype):
@@ -111,7 +112,7 @@ def test_every_adjoint_in_kernels_has_an_entry():
 
 
 def test_every_body_has_an_entry():
-    built = [family.bodies(lorenz96, SCHEMES["euler"], _targets.cpu_team, 1, True) for family in (trajectory, training)]
+    built = [family.bodies(lorenz96, SCHEMES["euler"], _targets.cpu_team, 1, True) for family in FAMILIES]
     assert {op for bodies in built for op in bodies} == {op for operator in OPERATORS for op in operator.ops}
 
 

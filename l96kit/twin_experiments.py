@@ -1,0 +1,130 @@
+"""Twin experiments for filters: a truth, observations of it and ensembles to start from, the same for every method."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from l96kit import _arrays
+from l96kit.filters import Assimilation, EnsembleFilter
+from l96kit.observation_operators import ObservationOperator
+from l96kit.observations import Observations, observe
+from l96kit.propagators import Propagator
+
+STARTS = ("climatology", "truth")
+_TRUTH, _NOISE, _ENSEMBLE, _METHOD = range(4)  # what random numbers are for
+
+
+@dataclass(frozen=True, eq=False)
+class TwinExperiment:
+    """One experiment for each seed; a seed alone gives the same bits as among others.
+
+    Parameters
+    ----------
+    propagator : model, step and scheme
+    operator : what is observed
+    sigma : standard deviation of the errors; or `cov` (n, n), their covariance, and None
+    every : time steps from one observation time to the next
+    cycles : observation times
+    seeds : whole numbers
+    spin_up : time units from small random perturbations of rest to the start of the truth
+    start : where ensembles start: "climatology", states of other runs, or "truth", the truth with errors
+    spread : standard deviation of these errors
+    simulator : what the truth comes from; None takes the propagator, which is then perfect
+
+    Source: for "truth", McCabe & Brown (2021).
+    """
+
+    propagator: Propagator
+    operator: ObservationOperator
+    sigma: Any = 1.0
+    every: int = 1
+    cycles: int = 1000
+    seeds: tuple = (0, 1, 2)
+    spin_up: float = 50.0
+    start: str = "climatology"
+    spread: float = 1.0
+    cov: Any = None
+    simulator: Any = None
+
+    def __post_init__(self):
+        for name in ("propagator", "simulator"):
+            given = getattr(self, name)
+            if not isinstance(given, Propagator) and not (name == "simulator" and given is None):
+                raise TypeError(f"{name}: expected l96kit.Propagator, found {type(given).__name__}; make one")
+        if not isinstance(self.operator, ObservationOperator):
+            raise TypeError(
+                f"operator: expected an ObservationOperator, found {type(self.operator).__name__}; make one with a "
+                "function of l96kit.observation_operators"
+            )
+        _arrays.count(self.every, "every")
+        _arrays.count(self.cycles, "cycles")
+        _arrays.one_of(self.start, STARTS, "start")
+        _arrays.positive(self.spin_up, "spin_up", " of time units")
+        _arrays.positive(self.spread, "spread")
+        seeds = tuple(_arrays.count(seed, "seeds", 0) for seed in np.atleast_1d(self.seeds).tolist())
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds: expected different whole numbers, found {self.seeds!r}; give at least one")
+        object.__setattr__(self, "seeds", seeds)
+
+    def _rngs(self, purpose):
+        return [np.random.default_rng([seed, purpose]) for seed in self.seeds]
+
+    def _spun_up(self, states, run):
+        steps = round(self.spin_up / run.dt)
+        both = np.concatenate([states, states[:1]])  # one state alone would be computed in another order
+        return run.forecast(both, steps)[:-1]
+
+    @cached_property
+    def _simulated(self):
+        run = self.propagator if self.simulator is None else self.simulator
+        rest = np.stack([rng.standard_normal(run.model.sites) for rng in self._rngs(_TRUTH)])
+        ratio = self.every * self.propagator.dt / run.dt
+        if abs(ratio - round(ratio)) > 1e-9 or round(ratio) < 1:
+            raise ValueError(
+                f"simulator: expected a step that divides the {self.every * self.propagator.dt:g} time units of a "
+                f"cycle, found {run.dt:g}; choose another"
+            )
+        start = self._spun_up(rest, run)
+        both = np.concatenate([start, start[:1]])
+        truth = run.trajectory(both, self.cycles * round(ratio), round(ratio))[:, :-1]
+        return start, truth[1:]
+
+    @property
+    def truth(self):
+        """(time, seed, site), at the observation times."""
+        return self._simulated[1]
+
+    @cached_property
+    def observations(self) -> Observations:
+        """Of all seeds."""
+        each = [
+            observe(self.truth[:, e], self.operator, self.sigma, rng, cov=self.cov)
+            for e, rng in enumerate(self._rngs(_NOISE))
+        ]
+        return Observations(self.operator, np.stack([own.values for own in each], axis=1), each[0].sigma, self.cov)
+
+    def ensemble(self, members):
+        """Ensembles to start from: (seed, member, site)."""
+        shape = _arrays.count(members, "members"), self.propagator.model.sites
+        drawn = np.stack([rng.standard_normal(shape) for rng in self._rngs(_ENSEMBLE)])
+        if self.start == "truth":
+            return self._simulated[0][:, None] + self.spread * drawn
+        return self._spun_up(drawn.reshape(-1, shape[1]), self.propagator).reshape(drawn.shape)
+
+    def run(self, method: EnsembleFilter, keep="means", probabilistic=True, progress=False) -> Assimilation:
+        """What a method makes of it; `...` are the seeds."""
+        if not isinstance(method, EnsembleFilter):
+            raise TypeError(f"method: expected a filter such as ETKF(28), found {type(method).__name__}; see filters")
+        return method.assimilate(
+            self.propagator,
+            self.observations,
+            self.ensemble(method.members),
+            self.every,
+            self.truth,
+            self._rngs(_METHOD),
+            keep,
+            probabilistic,
+            progress,
+        )

@@ -1,0 +1,78 @@
+"""Twin experiments for filters: reproducible seed by seed, the same for every method, and what does not fit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from l96kit import Lorenz96, Propagator
+from l96kit.filters import ETKF, LETKF, EnKF
+from l96kit.localization import Localization
+from l96kit.observation_operators import at_sites, every_site, rotating
+from l96kit.twin_experiments import TwinExperiment
+
+SITES = 12
+PROPAGATOR = Propagator(Lorenz96(SITES, 8.0), 0.01, "euler")
+EXPERIMENT = TwinExperiment(PROPAGATOR, rotating(3, SITES), 0.5, every=2, cycles=6, seeds=(3, 5), spin_up=5.0)
+
+
+def test_a_seed_alone_is_as_among_others():
+    method = EnKF(6, 1.02, rotation=True)
+    both, alone = EXPERIMENT.run(method), replace(EXPERIMENT, seeds=5).run(method)
+    for name in ("analysis", "forecast_rmse", "analysis_crps"):
+        np.testing.assert_array_equal(getattr(both, name)[:, 1], getattr(alone, name)[:, 0])
+    for name in ("ensemble", "analysis_ranks"):
+        np.testing.assert_array_equal(getattr(both, name)[1], getattr(alone, name)[0])
+
+
+def test_every_method_sees_the_same():
+    np.testing.assert_array_equal(EXPERIMENT.ensemble(6), EXPERIMENT.ensemble(6))
+    again = replace(EXPERIMENT)
+    np.testing.assert_array_equal(again.truth, EXPERIMENT.truth)
+    np.testing.assert_array_equal(again.observations.values, EXPERIMENT.observations.values)
+    errors = EXPERIMENT.observations.values - EXPERIMENT.observations.of(EXPERIMENT.truth)
+    assert errors.std() == pytest.approx(0.5, rel=0.3)
+
+
+def test_the_truth_is_a_trajectory_of_the_simulator():
+    simulator = Propagator(Lorenz96(SITES, 9.0), 0.005, "euler")
+    truth = replace(EXPERIMENT, simulator=simulator).truth
+    np.testing.assert_array_equal(simulator.forecast(truth[0], 4), truth[1])
+
+
+@pytest.mark.parametrize("start", ["climatology", "truth"])
+def test_a_filter_finds_the_truth(start):
+    experiment = replace(EXPERIMENT, operator=every_site(SITES), cycles=300, every=5, start=start)
+    found = experiment.run(LETKF(6, 1.03, localization=Localization(2.0)))
+    averages = found.averages(burn_in=100)
+    assert (averages["analysis_rmse"] < 0.3).all() and (averages["analysis_rmse"] < averages["forecast_rmse"]).all()
+    assert (averages["analysis_crps"] < averages["analysis_rmse"]).all()
+    assert found.analysis_ranks.sum(axis=-1).tolist() == [300 * SITES] * 2
+
+
+BAD = {
+    "no propagator": (
+        TypeError,
+        "propagator: expected l96kit.Propagator, found Lorenz96",
+        {"propagator": Lorenz96(12)},
+    ),
+    "no operator": (TypeError, "operator: expected an ObservationOperator, found int", {"operator": 3}),
+    "no cycles": (ValueError, "cycles: expected at least 1, found 0", {"cycles": 0}),
+    "a seed twice": (ValueError, "seeds: expected different whole numbers", {"seeds": (1, 1)}),
+    "start": (ValueError, "start: expected one of 'climatology', 'truth'", {"start": "rest"}),
+    "sigma": (ValueError, "sigma: expected a positive finite number", {"sigma": -1.0}),
+    "covariance": (ValueError, "cov: expected a positive definite matrix", {"cov": -np.eye(4), "sigma": None}),
+    "another state": (ValueError, "x: expected shape", {"operator": at_sites([0], 13)}),
+    "another step": (ValueError, "expected a step that divides", {"simulator": Propagator(Lorenz96(12), 0.013)}),
+}
+
+
+@pytest.mark.parametrize("error, message, change", BAD.values(), ids=BAD)
+def test_bad_settings_are_refused(error, message, change):
+    with pytest.raises(error, match=message):
+        replace(EXPERIMENT, **change).run(ETKF(4))
+
+
+def test_a_method_must_be_a_filter():
+    with pytest.raises(TypeError, match="method: expected a filter such as"):
+        EXPERIMENT.run("ETKF")
