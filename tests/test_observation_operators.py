@@ -1,4 +1,4 @@
-"""What the usual operators observe, in time and of windows, and what does not fit; the registry has their derivatives."""
+"""What the usual operators observe, in time and of windows, and what does not fit; the registry has their adjoints."""
 
 import numpy as np
 import pytest
