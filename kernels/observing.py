@@ -1,8 +1,8 @@
 """What is observed of a state: y_q = h(sum_i weights[q, i] x[indices[q, i]]), forward, tangent linear and adjoint.
 
-h is a function of one number. `indices` and `weights` are (row, observation, part), a row for so many members
-(`share`) in turn, and from the first again. Of an adjoint, which gathers what comes back to a site, they are given by
-site as well: (row, site, part) the observations that the site is part of, and its weights there.
+h is a function of one number. `indices` and `weights` are (row, observation, part), a row for each `share` of the
+members. Of an adjoint, which gathers what comes back to a site, they are given by site as well: (row, site, part) the
+observations that the site is part of, and its weights there.
 """
 
 import math
@@ -141,21 +141,21 @@ def bodies(model, tableau, team, lanes, uniform):
     def forward(tile, data, work):
         x, p, (indices, weights, share), y = data
         for member in used(x, tile):
-            turn = member // U(share) % U(indices.shape[0])
+            turn = member // U(share)
             one(x[member], indices[turn], weights[turn], y[member])
 
     @inline
     def tl(tile, data, work):
         x, p, x_tl, (indices, weights, share), y_tl = data
         for member in used(x_tl, tile):
-            turn = member // U(share) % U(indices.shape[0])
+            turn = member // U(share)
             one_tl(x[member], x_tl[member], indices[turn], weights[turn], y_tl[member])
 
     @inline
     def ad(tile, data, work):
         x, p, y_ad, (indices, weights, share), (observations, weights_back), x_ad = data
         for member in used(x, tile):
-            turn = member // U(share) % U(indices.shape[0])
+            turn = member // U(share)
             places, back = (indices[turn], weights[turn]), (observations[turn], weights_back[turn])
             one_ad(x[member], y_ad[member], places, back, work[0], x_ad[member])
 

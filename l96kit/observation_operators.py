@@ -178,8 +178,7 @@ class ObservationOperator:
         indices, weights = self.indices.reshape(-1, *shape[-2:]), self.weights.reshape(-1, *shape[-2:])
         counts = np.zeros((len(indices), self.sites), np.int64)
         np.add.at(counts, (np.arange(len(indices))[:, None, None], indices), 1)
-        parts = max(1, int(counts.max(initial=0)))
-        observations = np.zeros((len(indices), self.sites, parts), np.int64)
+        observations = np.zeros((len(indices), self.sites, counts.max(initial=0)), np.int64)
         found = np.zeros(observations.shape)
         for at, (row, own) in enumerate(zip(indices, weights)):
             order = np.argsort(row.ravel(), kind="stable")
@@ -187,7 +186,7 @@ class ObservationOperator:
             place = np.arange(len(sites)) - np.searchsorted(sites, sites)
             observations[at, sites, place] = order // shape[-1]
             found[at, sites, place] = own.ravel()[order]
-        return tuple(part.reshape(*shape[:-2], self.sites, parts) for part in (observations, found))
+        return tuple(part.reshape(*shape[:-2], *part.shape[1:]) for part in (observations, found))
 
 
 def _flat(part):

@@ -152,6 +152,8 @@ _PRECISION = "only their precision is looked at"
 _ONE_AXIS = "there is one axis"
 _ONE_TILE = "there is one tile array"
 _NUMBERS = "training takes parameters that are numbers, and only fields are loaded from there"
+_ANY_NEGATIVE = "any negative number stands for the length that is left"
+_ZERO = "it was zero before"
 _NOT_LOOKED_AT = "what follows does not look at it"
 EQUIVALENT = (
     ("kept", "len(row) > m + 1", "len(row) >= m + 1", _ROOM),
@@ -209,6 +211,21 @@ EQUIVALENT = (
     ("bodies.minibatch_ad", "pair[0]", "pair[1]", _SCRATCH),
     ("bodies.minibatch_ad", "pair[0]", "pair[-1]", _SCRATCH),
     ("zero_gradients", "len(own) * weights", "len(own)", _ROOM),
+    ("_absolute_slope", "x > like", "x >= like", "at zero there is no slope"),
+    ("bodies.one_tl", "y_tl.shape[0]", "y_tl.shape[-1]", _ONE_AXIS),
+    ("bodies.one_ad", "y_ad.shape[0]", "y_ad.shape[-1]", _ONE_AXIS),
+    ("bodies.one_ad", "x_ad.shape[0]", "x_ad.shape[-1]", _ONE_AXIS),
+    ("bodies.one_ad", "x_ad.shape[0]", "x.shape[0]", "a state and what comes back to it are as long"),
+    ("bodies.tl", "used(x_tl, tile)", "used(x, tile)", "a state and its change are as many"),
+    ("bodies.ad", "work[0]", "work[-1]", "there is one array"),
+    ("ObservationOperator.observe_ad", "copy=False", "copy=True", _ROOM),
+    ("ObservationOperator._by_site", "self.indices.reshape(-1,", "self.indices.reshape(-2,", _ANY_NEGATIVE),
+    ("ObservationOperator._by_site", "self.weights.reshape(-1,", "self.weights.reshape(-2,", _ANY_NEGATIVE),
+    ("ObservationOperator._by_site", "indices), 1)", "indices), 2)", _ROOM),
+    ("ObservationOperator._by_site", "initial=0", "initial=1", _ROOM),
+    ("ObservationOperator._by_site", "initial=0", "initial=-1", "there is no lack of sites"),
+    ("ObservationOperator._by_site", "observations[at, sites, place] =", "observations[at, sites, place] +=", _ZERO),
+    ("ObservationOperator._by_site", "found[at, sites, place] =", "found[at, sites, place] +=", _ZERO),
     ("one_step.both", "halo_tl(", "halo(", "the same function for tangent and state"),
     ("one_step.start_sums", "args[3]", "args[2]", _PRECISION),
     ("one_step.slope_ad", "max(stage - 1, 0)", "max(stage - 1, -1)", "the first stage does not look there"),
@@ -217,8 +234,8 @@ EQUIVALENT = (
     ("one_step.step_ad", "x_ad_next, k_ad, (x,", "x_ad_next, k, (x,", _SCRATCH),
     ("bodies.tendency_ad", "start_sums(bound_ad)", "start_sums(bound)", _PRECISION),
     ("bodies.trajectory_ad", "stage_adjoints, kept_ad", "stage_adjoints, kept", _SCRATCH),
-    ("Training.gradient", "reshape(-1,", "reshape(-2,", "any negative number stands for the length that is left"),
-    ("Model.parameter_pair", "changes[name] = change", "changes[name] += change", "it was zero before"),
+    ("Training.gradient", "reshape(-1,", "reshape(-2,", _ANY_NEGATIVE),
+    ("Model.parameter_pair", "changes[name] = change", "changes[name] += change", _ZERO),
     ("Propagator.step_tl", "x_tl, 1, 1,", "x_tl, 2, 1,", _ROOM),
     ("Propagator.gradient.advance", "np.empty((2,", "np.empty((3,", _ROOM),
     (

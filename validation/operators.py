@@ -257,30 +257,34 @@ class Loss(Operator):
 
 @dataclass(frozen=True)
 class Observe(Operator):
-    """What is observed of a state, at the second of the times in its period."""
+    """What is observed of a state at two times, of which the second is the first of the next period."""
 
     function: str = "identity"
     op = "observe"
-    time = 1
+    times = 1, 2
 
     def model_of(self, inputs):
         return self.model(inputs[0].shape[-1]).pointwise(self.function)
 
     def reference(self, x):
         operator = self.model(x.shape[-1])
-        return observing.observe(x, operator.indices[self.time], operator.weights[self.time], self.function)
+        rows = [time % operator.period for time in self.times]
+        return np.stack(
+            [observing.observe(x, operator.indices[row], operator.weights[row], self.function) for row in rows]
+        )
 
     def forward(self, inputs, device="cpu", threads=None):
         with launching(device):
-            return self.model_of(inputs).observe(inputs[0], self.time)
+            return self.model_of(inputs).observe(np.stack([inputs[0]] * 2), self.times)
 
     def tl(self, inputs, inputs_tl, device="cpu", threads=None):
         with launching(device):
-            return self.model_of(inputs).observe_tl(inputs[0], inputs_tl[0], self.time)
+            x, x_tl = np.broadcast_arrays(inputs[0], inputs_tl[0])
+            return self.model_of(inputs).observe_tl(np.stack([x] * 2), np.stack([x_tl] * 2), self.times)
 
     def ad(self, inputs, y_ad, device="cpu", threads=None):
         with launching(device):
-            return (self.model_of(inputs).observe_ad(inputs[0], y_ad, self.time),)
+            return (self.model_of(inputs).observe_ad(np.stack([inputs[0]] * 2), y_ad, self.times).sum(axis=0),)
 
 
 # --- samplers -------------------------------------------------------------------------------------------------------
