@@ -7,6 +7,8 @@ Its `shape` is (members, observations, width of a row of members); its `room` fo
 two rows of members and one of sites. See `matrices` for how rows lie.
 """
 
+import numpy as np
+
 from l96kit.kernels._targets import called, inline
 from l96kit.kernels.matrices import (
     add_product,
@@ -50,6 +52,13 @@ def assemble(mean, A, x):
     for member in range(x.shape[0]):
         copy(A[member * width : member * width + sites], x[member])
         add_row(mean[:sites], x[member], mean.dtype.type(1))
+
+
+@called
+def abandon(x):
+    """Mark an ensemble that left the finite numbers."""
+    for member in range(x.shape[0]):
+        fill(x[member], x.dtype.type(np.nan))
 
 
 @called

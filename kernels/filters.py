@@ -15,6 +15,8 @@ An experiment is what a tile is elsewhere: one worker goes through its cycles. `
         no cycles of them; and (scores, ranks): (cycle, experiment, 2, 3), RMSE of the mean, spread and CRPS of both,
         and (experiment, 2, members + 1), how often the truth had so many members below it, or none
     (sites in a row, sites in a chunk, numbers of a matrix, tile arrays for all that)
+
+An ensemble that left the finite numbers is NaN from then on, and nothing more is kept of it.
 """
 
 from types import SimpleNamespace
@@ -22,8 +24,8 @@ from types import SimpleNamespace
 from l96kit.kernels import ensemble, local
 from l96kit.kernels._targets import inline
 from l96kit.kernels.dynamics_of_model import dynamics_of
-from l96kit.kernels.ensemble import assemble, iterate, rotate, split, start_iterating, update_end, update_start
-from l96kit.kernels.matrices import fill, rows_of, scale
+from l96kit.kernels.ensemble import abandon, assemble, iterate, rotate, split, start_iterating, update_end, update_start
+from l96kit.kernels.matrices import fill, is_finite, rows_of, scale
 from l96kit.kernels.observing import observing, whiten
 from l96kit.kernels.schemes import one_step
 from l96kit.kernels.scoring import record
@@ -173,6 +175,9 @@ def bodies(model, tableau, team, lanes, uniform):
                 place, now = (t, experiment, members), (begin + t) % indices.shape[0]
                 forecast(x, p, dt, every, work)
                 split(x, mean, A, total)
+                if not is_finite(A):
+                    abandon(x)
+                    break
                 record(mean, A, truth, means, found, place, 0, total)
                 observe(x, indices[now], weights[now], Y)
                 whiten(Y, values[t, experiment], root, d, errors, members)
@@ -207,6 +212,9 @@ def bodies(model, tableau, team, lanes, uniform):
             place, cycle = (t, experiment, members), begin + t
             now = cycle % indices.shape[0]
             split(x, mean, A, total)
+            if not is_finite(A):
+                abandon(x)
+                break
             start_iterating(w, room, members, wide)
             for iteration in range(iterations):
                 update_start(mean, A, w, later_mean, later_A, room, shape)

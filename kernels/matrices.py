@@ -91,6 +91,13 @@ def sum_of(x):
 
 
 @inline
+def is_finite(x):
+    """Whether all numbers are, and their squares."""
+    size = inner_product(x, x)
+    return size - size == 0
+
+
+@inline
 def trace(x, n, width):
     total = x.dtype.type(0)
     for i in range(n):

@@ -26,6 +26,8 @@ KEPT = ("means", "scores")
 class Assimilation:
     """What a filter did, cycle by cycle; `...` are the experiments.
 
+    An experiment whose ensemble left the finite numbers has NaN from then on.
+
     ensemble : (..., member, site), after the last analysis; of the iterated smoother at the start of the next window
     forecast, analysis : (time, ..., site), means of the ensembles; None if they were not kept
     forecast_rmse, analysis_rmse : (time, ...), of the means; NaN without a truth
@@ -153,7 +155,7 @@ class EnsembleFilter:
         seen, root = (operator.indices, operator.weights.astype(x.dtype)), _root(observations, members, x.dtype)
         counts = self._normals(operator.n), self.rotation * members * (members - 1) // 2
         rngs = _one_each(rng, experiments, sum(counts))
-        means = np.zeros((2, times if keep == "means" else 0, experiments, sites), x.dtype)
+        means = np.full((2, times if keep == "means" else 0, experiments, sites), np.nan, x.dtype)
         scores = np.full((times, experiments, 2, 3), np.nan, x.dtype)
         ranks = np.zeros((experiments, 2, members + 1 if probabilistic else 0), np.int64)
         clock = float(propagator.dt), int(every), *self._window()

@@ -290,6 +290,7 @@ def test_an_ensemble_that_blows_up_leaves_the_others_alone():
     broken[0] *= 1e5
     found, expected = (ETKF(6).assimilate(PROPAGATOR, observations, x, EVERY, truth) for x in (broken, ensemble))
     assert found.blew_up.tolist() == [True, False]
+    assert np.isnan(found.analysis_rmse[-1, 0]) and np.isnan(found.analysis[-1, 0]).all()
     np.testing.assert_array_equal(found.ensemble[1], expected.ensemble[1])
 
 

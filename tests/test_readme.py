@@ -19,4 +19,5 @@ def test_the_examples(tmp_path, monkeypatch):
     assert names["check_model"](names["model"]).dot_test < 1e-13
     assert np.abs(names["later"]).max() < 1 and names["gradients"].shape == (21, 40)
     assert names["analysis"].state.shape == (40,)
+    assert names["averages"]["analysis_rmse"].shape == (3,)
     assert names["trained"].loss.shape == (3,) and names["gradient"].shape == (20,)
