@@ -69,7 +69,7 @@ def test_stopping_it_leaves_no_broken_file(whole, tmp_path):
     for trial, stop in enumerate((signal.SIGINT, signal.SIGKILL)):
         folder = tmp_path / str(trial)
         run = start(folder)
-        time.sleep(whole.seconds * rng.uniform(0.3, 1.0))
+        time.sleep(whole.seconds * rng.uniform(0.2, 0.7))
         run.send_signal(stop)
         _, errors = run.communicate(timeout=600)
         complete(folder)

@@ -360,7 +360,7 @@ def _kuramoto_sivashinsky():
     """It needs 16 sites, and an even number of them."""
     sample = _sampler((0.0, 1.3))
     return {
-        "sample": lambda rng, members, sites, dtype: sample(rng, members, 2 * sites + 8, dtype),
+        "sample": lambda rng, members, sites, dtype: sample(rng, members, sites + sites % 2 + 12, dtype),
         "model": lambda sites: KuramotoSivashinsky(sites, _length(sites)),
         "tendency": lambda x: kuramoto_sivashinsky.tendency(x, _length(x.shape[-1])),
         "uniform": True,
