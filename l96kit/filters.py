@@ -230,11 +230,7 @@ def _for_each(numbers, leading):
 def _root(observations, members, dtype):
     """What takes observations to units of their error: 1 / sigma (1, n), or a matrix with room for whole vectors."""
     if observations.cov is None:
-        sigma, n = np.asarray(observations.sigma, float), observations.operator.n
-        row = sigma.reshape(-1, sigma.shape[-1])[:1] if sigma.ndim else sigma.reshape(1, 1)
-        if sigma.ndim and not (sigma == row).all():
-            raise ValueError("observations: expected the same sigma at all times, found several; filters take one each")
-        return np.ascontiguousarray(np.broadcast_to(1 / row, (1, n))).astype(dtype)
+        return np.diag(observations.covariance)[None].astype(dtype) ** -0.5
     return kernels.padded(observations._root, members, dtype)
 
 

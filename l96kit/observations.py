@@ -89,6 +89,17 @@ class Observations:
         between = self.values.ndim - at.ndim
         return np.broadcast_to(at.reshape(len(at), *(1,) * between, *at.shape[1:]), self.values.shape)
 
+    @property
+    def covariance(self):
+        """R (n, n), where it is the same at all times."""
+        if self.cov is not None:
+            return np.asarray(self.cov, float)
+        sigma, n = np.asarray(self.sigma, float), self.operator.n
+        row = sigma.reshape(-1, sigma.shape[-1])[:1] if sigma.ndim else sigma.reshape(1, 1)
+        if not (sigma == row).all():
+            raise ValueError("observations: expected the same sigma at all times, found several; the method takes one")
+        return np.diag(np.broadcast_to(row[0] ** 2, n))
+
     def check_sites(self, length):
         """Refuse an operator that is made for other states than those of this length."""
         if self.operator.sites != length:

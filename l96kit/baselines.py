@@ -1,0 +1,145 @@
+"""What filters are compared with: climatology, optimal interpolation, 3D-Var, each with one state and fixed statistics.
+
+Their cycle is that of `filters`: forecast, observation, analysis. Where observations are functions of the state, these
+are linearised once, about the background.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from l96kit import _arrays
+from l96kit._progress import progress_bar
+from l96kit.observations import Observations
+from l96kit.propagators import Propagator
+from l96kit.scores import rmse
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a method did; `...` are the experiments.
+
+    forecast, analysis : (time, ..., site)
+    forecast_rmse, analysis_rmse : (time, ...), NaN without a truth
+    """
+
+    forecast: np.ndarray
+    analysis: np.ndarray
+    forecast_rmse: np.ndarray
+    analysis_rmse: np.ndarray
+
+
+def climatology(propagator: Propagator, rng, states=20_000, spin_up=50.0, spacing=1.0):
+    """Mean (site,) and covariance (site, site) of a long free run, from so many states.
+
+    spin_up, spacing : time units, before the first state and between states; 200 runs go side by side
+    """
+    runs = min(200, _arrays.count(states, "states", 2))
+    x = propagator.forecast(rng.standard_normal((runs, propagator.model.sites)), round(spin_up / propagator.dt))
+    apart = max(1, round(_arrays.positive(spacing, "spacing") / propagator.dt))
+    y = propagator.trajectory(x, apart * (-(-states // runs) - 1), apart).reshape(-1, propagator.model.sites)[:states]
+    return y.mean(axis=0), np.cov(y.T)
+
+
+@dataclass(frozen=True, eq=False)
+class ThreeDVar:
+    """3D-Var as cycles of x + K (y - H(x)), K = B H^T (H B H^T + R)^-1, with a background covariance that stays.
+
+    background_cov : B (site, site)
+
+    Source: Lorenc (1986); for a linear H this is the minimum of the cost.
+    """
+
+    background_cov: Any
+
+    def _start_of_analysis(self, forecast):
+        return forecast
+
+    def assimilate(
+        self, propagator: Propagator, observations: Observations, start, every=1, truth=None, progress=False
+    ) -> Baseline:
+        """Go through all observation times; the first is `every` steps after `start` (..., site).
+
+        truth : (time, ..., site) at the observation times, to score against, optional
+        """
+        x, every = _checked(propagator, observations, start, every)
+        _arrays.cholesky(self.background_cov, x.shape[-1], "background_cov")
+        forecasts, analyses = (np.empty((len(observations), *x.shape), x.dtype) for _ in range(2))
+        gain = cache(lambda turn: self._gain(observations, np.zeros(x.shape[-1], x.dtype), turn))
+        with progress_bar(len(observations), "cycles", progress, type(self).__name__) as bar:
+            for t in range(len(observations)):
+                forecasts[t] = propagator.forecast(x, every)
+                background = self._start_of_analysis(forecasts[t])
+                innovation = observations.values[t] - observations.operator.observe(background, t)
+                if observations.operator.function == "identity" and not np.isnan(innovation).any():
+                    x = background + innovation @ gain(t % observations.operator.period).T
+                else:
+                    missing = np.isnan(innovation)
+                    own = self._gain(observations, background, t, missing)
+                    x = background + (own @ np.where(missing, 0, innovation)[..., None])[..., 0]
+                x = analyses[t] = x.astype(forecasts.dtype)
+                bar.update()
+        scores = [
+            np.full(forecasts.shape[:-1], np.nan) if truth is None else rmse(y, truth) for y in (forecasts, analyses)
+        ]
+        return Baseline(forecasts, analyses, *scores)
+
+    def _gain(self, observations, x, time, missing=False):
+        """K (..., site, n) about x (..., site); that of what is missing (..., n) is zero."""
+        eye = np.eye(x.shape[-1], dtype=x.dtype).reshape(-1, *(1,) * (x.ndim - 1), x.shape[-1])
+        H = np.moveaxis(observations.operator.observe_tl(x, eye, int(time)), 0, -1) * ~np.asarray(missing)[..., None]
+        B = np.asarray(self.background_cov, float)
+        return np.swapaxes(np.linalg.solve(H @ B @ np.swapaxes(H, -1, -2) + observations.covariance, H @ B), -1, -2)
+
+
+@dataclass(frozen=True, eq=False)
+class OptimalInterpolation(ThreeDVar):
+    """The same from the climatological mean at each time: what was observed before is forgotten.
+
+    mean : (site,), and its covariance as `background_cov`; see `climatology`
+
+    Source: Gandin (1963); the convention of DAPPER.
+    """
+
+    mean: Any = None
+
+    def _start_of_analysis(self, forecast):
+        mean = _arrays.state(self.mean, forecast.shape[-1], "mean", forecast.dtype)
+        return np.broadcast_to(mean, forecast.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Climatology:
+    """The climatological mean at all times, whatever is observed.
+
+    mean : (site,)
+    """
+
+    mean: Any
+
+    def assimilate(
+        self, propagator: Propagator, observations: Observations, start, every=1, truth=None, progress=False
+    ) -> Baseline:
+        """As that of `ThreeDVar`; of `start` only the shape counts."""
+        x, every = _checked(propagator, observations, start, every)
+        mean = _arrays.state(self.mean, x.shape[-1], "mean", x.dtype)
+        always = np.broadcast_to(mean, (len(observations), *x.shape))
+        score = np.full(always.shape[:-1], np.nan) if truth is None else rmse(always, truth)
+        return Baseline(always, always, score, score)
+
+
+def _checked(propagator, observations, start, every):
+    if not isinstance(propagator, Propagator):
+        raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
+    if not isinstance(observations, Observations):
+        raise TypeError(f"observations: expected Observations, found {type(observations).__name__}; make some")
+    observations.check_sites(propagator.model.sites)
+    x = _arrays.state(start, propagator.model.sites, "start")
+    if x.shape[:-1] != observations.values.shape[1:-1]:
+        raise ValueError(
+            f"start: expected shape {(*observations.values.shape[1:-1], x.shape[-1])}, one state for each experiment, "
+            f"found {x.shape}; give each its own"
+        )
+    return x, _arrays.count(every, "every")

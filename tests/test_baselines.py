@@ -1,0 +1,90 @@
+"""Climatology, optimal interpolation and 3D-Var against the minimum of their cost."""
+
+import numpy as np
+import pytest
+
+from l96kit import Lorenz96, Propagator
+from l96kit.baselines import Climatology, OptimalInterpolation, ThreeDVar, climatology
+from l96kit.observation_operators import every_site, interpolation, rotating
+from l96kit.observations import Observations, observe
+from l96kit.reference import ensemble as reference
+from l96kit.scores import rmse
+
+SITES, EVERY, CYCLES = 12, 2, 5
+PROPAGATOR = Propagator(Lorenz96(SITES, 8.0), 0.01, "euler")
+ROOT = np.eye(SITES) + 0.2 * np.random.default_rng(0).standard_normal((SITES, SITES))
+B = ROOT @ ROOT.T
+
+
+def setting(operator, cov=None):
+    rng = np.random.default_rng(1)
+    start = PROPAGATOR.forecast(rng.standard_normal((2, SITES)), 2000)
+    truth = PROPAGATOR.trajectory(start, CYCLES * EVERY, EVERY)[1:]
+    return truth, observe(truth, operator, 0.7 if cov is None else None, rng, cov=cov), start + 0.5
+
+
+def jacobian(operator, x, t):
+    return operator.observe_tl(x, np.eye(SITES), t).T
+
+
+@pytest.mark.parametrize("mean", [None, np.full(SITES, 2.0)], ids=["3D-Var", "optimal interpolation"])
+@pytest.mark.parametrize("operator", [rotating(3, SITES), interpolation([0.5, 7.2], SITES).pointwise("square")])
+def test_analyses_are_those_of_kalmans_gain(mean, operator):
+    cov = None if operator.n > 2 else np.array([[1.0, 0.3], [0.3, 0.5]])
+    truth, observations, x = setting(operator, cov)
+    R = 0.49 * np.eye(operator.n) if cov is None else cov
+    method = ThreeDVar(B) if mean is None else OptimalInterpolation(B, mean)
+    found = method.assimilate(PROPAGATOR, observations, x, EVERY, truth)
+    for t in range(CYCLES):
+        x = PROPAGATOR.forecast(x, EVERY)
+        np.testing.assert_allclose(found.forecast[t], x, atol=1e-11)
+        for e in range(2):
+            start = x[e] if mean is None else mean
+            H = jacobian(operator, start, t)
+            seen = observations.values[t, e] - operator.observe(start, t) + H @ start
+            x[e], _ = reference.kalman(start, B, H, R, seen)
+        np.testing.assert_allclose(found.analysis[t], x, atol=1e-10)
+    np.testing.assert_allclose(found.analysis_rmse, rmse(found.analysis, truth))
+
+
+def test_gaps_are_as_if_there_were_fewer_observations():
+    truth, observations, x = setting(every_site(SITES))
+    values = observations.values.copy()
+    values[:, 1, 3:] = np.nan
+    found = ThreeDVar(B).assimilate(PROPAGATOR, Observations(observations.operator, values, 0.7), x, EVERY)
+    fewer = Observations(interpolation([0.0, 1.0, 2.0], SITES), values[:, 1, :3], 0.7)
+    expected = ThreeDVar(B).assimilate(PROPAGATOR, fewer, x[1], EVERY)
+    np.testing.assert_allclose(found.analysis[:, 1], expected.analysis, atol=1e-10)
+    assert np.isnan(found.analysis_rmse).all()
+
+
+def test_climatology_is_that_of_a_long_run():
+    mean, cov = climatology(PROPAGATOR, np.random.default_rng(2), states=4000, spin_up=20.0, spacing=0.5)
+    assert mean.shape == (SITES,) and cov.shape == (SITES, SITES)
+    assert mean.mean() == pytest.approx(2.4, abs=0.3) and np.sqrt(np.diag(cov)).mean() == pytest.approx(3.6, abs=0.4)
+    truth, observations, x = setting(every_site(SITES))
+    found = Climatology(mean).assimilate(PROPAGATOR, observations, x, EVERY, truth)
+    np.testing.assert_allclose(found.analysis_rmse, rmse(mean, truth))
+
+
+BAD = {
+    "covariance": (ValueError, "background_cov: expected a positive definite", ThreeDVar(-B), {}),
+    "its shape": (ValueError, r"background_cov: expected shape \(12, 12\)", ThreeDVar(np.eye(3)), {}),
+    "start": (ValueError, r"start: expected shape \(2, 12\)", ThreeDVar(B), {"start": np.zeros(SITES)}),
+    "no observations": (TypeError, "observations: expected Observations", ThreeDVar(B), {"observations": 1}),
+    "no propagator": (
+        TypeError,
+        "propagator: expected l96kit.Propagator",
+        Climatology(np.zeros(12)),
+        {"propagator": 1},
+    ),
+    "mean": (ValueError, r"mean: expected shape \(..., 12\)", Climatology(np.zeros(11)), {}),
+}
+
+
+@pytest.mark.parametrize("error, message, method, change", BAD.values(), ids=BAD)
+def test_bad_input_is_refused(error, message, method, change):
+    _, observations, x = setting(every_site(SITES))
+    given = {"propagator": PROPAGATOR, "observations": observations, "start": x, **change}
+    with pytest.raises(error, match=message):
+        method.assimilate(**given)
