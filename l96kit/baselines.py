@@ -81,10 +81,7 @@ class ThreeDVar:
                     x = background + (own @ np.where(missing, 0, innovation)[..., None])[..., 0]
                 x = analyses[t] = x.astype(forecasts.dtype)
                 bar.update()
-        scores = [
-            np.full(forecasts.shape[:-1], np.nan) if truth is None else rmse(y, truth) for y in (forecasts, analyses)
-        ]
-        return Baseline(forecasts, analyses, *scores)
+        return Baseline(forecasts, analyses, _scored(forecasts, truth), _scored(analyses, truth))
 
     def _gain(self, observations, x, time, missing=False):
         """K (..., site, n) about x (..., site); that of what is missing (..., n) is zero."""
@@ -126,8 +123,11 @@ class Climatology:
         x, every = _checked(propagator, observations, start, every)
         mean = _arrays.state(self.mean, x.shape[-1], "mean", x.dtype)
         always = np.broadcast_to(mean, (len(observations), *x.shape))
-        score = np.full(always.shape[:-1], np.nan) if truth is None else rmse(always, truth)
-        return Baseline(always, always, score, score)
+        return Baseline(always, always, _scored(always, truth), _scored(always, truth))
+
+
+def _scored(x, truth):
+    return np.full(x.shape[:-1], np.nan) if truth is None else rmse(x, truth)
 
 
 def _checked(propagator, observations, start, every):
