@@ -24,6 +24,7 @@ validate: .venv/installed-test
 bench: .venv/installed-peers
 	$(PY) -m l96kit.validation.speed --peers jax
 	$(PY) -m l96kit.validation.speed --emulators --peers torch jax
+	$(PY) -m l96kit.validation.speed --filters --peers dapper
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

@@ -22,7 +22,7 @@ import numpy as np
 
 import l96kit
 from l96kit import Lorenz96, Propagator
-from l96kit.validation import _speed_emulators
+from l96kit.validation import _speed_emulators, _speed_filters
 from l96kit.validation._contestants import DT, JAX_ENVIRONMENT, PEERS, F, Jax, K, NumPy, Ours, seconds_of
 from l96kit.validation._emulator_contestants import PEERS as EMULATOR_PEERS
 from l96kit.validation._record import RESULTS, provenance
@@ -204,7 +204,7 @@ def available(names):
     return found
 
 
-def measure(peer_names, quick, emulators):
+def measure(peer_names, quick, subject):
     """All figures as a dict for JSON."""
     rounds = 5 if quick else 25
     names = available(peer_names)
@@ -212,7 +212,10 @@ def measure(peer_names, quick, emulators):
     pin(cores[:1])  # before JAX is imported, whose threads then share the one core
     record = provenance()
     record["versions"].update({name: version(name) for name in names})
-    if emulators:
+    if subject == "filters":
+        rows = _speed_filters.measure(rounds, "dapper" in names)
+        return {"provenance": record, "quick": quick, "about": _speed_filters.ABOUT, "figures": rows}
+    if subject == "emulators":
         rows = _speed_emulators.measure([EMULATOR_PEERS[name]() for name in names], rounds)
         return {"provenance": record, "quick": quick, "about": f"K={K}, RK4, float32, one core", "figures": rows}
     names = [name for name in names if name in PEERS]
@@ -275,22 +278,31 @@ def parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument(
-        "--peers", nargs="*", default=[], choices=list(EMULATOR_PEERS), help="what to compare with, besides NumPy"
+        "--peers",
+        nargs="*",
+        default=[],
+        choices=[*EMULATOR_PEERS, "dapper"],
+        help="what to compare with, besides NumPy",
     )
-    top.add_argument("--emulators", action="store_true", help="time networks, against PyTorch and JAX")
+    subject = top.add_mutually_exclusive_group()
+    subject.add_argument("--emulators", action="store_true", help="time networks, against PyTorch and JAX")
+    subject.add_argument("--filters", action="store_true", help="time filters, against DAPPER")
     top.add_argument("--quick", action="store_true", help="few rounds: a look, not a measurement")
     top.add_argument("--json", metavar="PATH", help="write everything that was measured to this file")
     top.add_argument(
-        "--store", action="store_true", help=f"write it to {RESULTS.name}/speed.json, or speed_emulators.json"
+        "--store",
+        action="store_true",
+        help=f"write it to {RESULTS.name}/speed.json, speed_emulators.json or speed_filters.json",
     )
     return top
 
 
 def main(arguments=None) -> int:
     options = parser().parse_args(arguments)
-    report = measure(options.peers, options.quick, options.emulators)
+    subject = "emulators" if options.emulators else "filters" if options.filters else ""
+    report = measure(options.peers, options.quick, subject)
     print(table(report))
-    name = "speed_emulators.json" if options.emulators else "speed.json"
+    name = f"speed_{subject}.json" if subject else "speed.json"
     for path in filter(None, (options.json, options.store and RESULTS / name)):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(report, indent=1) + "\n")
