@@ -36,10 +36,13 @@ INFLATION, TUNED = 0, 1  # columns of `tuning`
 # --- methods ----------------------------------------------------------------------------------------------------------
 
 
-@inline
-def _transform(args):
-    mean, A, Y, d, more, room, shape = args
-    ensemble.transform(mean, A, Y, d, room, shape)
+def _of_ensemble_alone(analysis):
+    @inline
+    def analyse(args):
+        mean, A, Y, d, more, room, shape = args
+        analysis(mean, A, Y, d, room, shape)
+
+    return analyse
 
 
 @inline
@@ -55,12 +58,6 @@ def _finite_size(args):
 
 
 @inline
-def _serial(args):
-    mean, A, Y, d, more, room, shape = args
-    ensemble.serial(mean, A, Y, d, room, shape)
-
-
-@inline
 def _local(args):
     mean, A, Y, d, (_, _, coefficients, _, rest, chunk), (matrices, _, _, _), (members, observations, wide) = args
     n, across = local.even(members), d.shape[0]
@@ -71,10 +68,10 @@ def _local(args):
 
 
 ANALYSES = {
-    "transform": _transform,
+    "transform": _of_ensemble_alone(ensemble.transform),
     "perturb": _perturb,
     "finite size": _finite_size,
-    "serial": _serial,
+    "serial": _of_ensemble_alone(ensemble.serial),
     "local": _local,
 }
 METHODS = (*ANALYSES, "iterated")

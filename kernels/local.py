@@ -175,13 +175,13 @@ def transform(mean, A, Y, d, coefficients, pairs, room, shape):
     """
     (C, inverse, root, other), rows, moved = room
     members, n, observations, width, across, chunk = shape
-    sites, prior = mean.shape[0], mean.dtype.type(members - 1)
+    sites, prior, zero, one = mean.shape[0], mean.dtype.type(members - 1), mean.dtype.type(0), mean.dtype.type(1)
     products_of_members(Y, d, pairs, shape[:5])
     lines, matrix = n * n + n, n * n * chunk
     for begin in range(0, sites, chunk):
         size = rows_of(observations) * chunk
         own = coefficients[begin // chunk * size : (begin // chunk + 1) * size]
-        fill(C, prior - prior)
+        fill(C, zero)
         add_product(pairs, (across, 1), own, C, (lines, observations, chunk))
         b, t = C[matrix : matrix + n * chunk], inverse[matrix : matrix + n * chunk]
         x, Z = C[:matrix], inverse[:matrix]
@@ -189,19 +189,19 @@ def transform(mean, A, Y, d, coefficients, pairs, room, shape):
         inverse_root(x, prior, Z, root[:matrix], other[:matrix], rows, (members, n, chunk))
         multiply_vector(Z, b, t, members, n, chunk)
         multiply_vector(Z, t, b, members, n, chunk)
-        fill(moved, prior - prior)
+        fill(moved, zero)
         for a in range(members):
             _add_products(row(b, a, chunk), _piece(A, a, sites, begin, chunk), moved)
-        add_row(moved, mean[begin : begin + chunk], prior / prior)
+        add_row(moved, mean[begin : begin + chunk], one)
         # the new anomalies wait until none of the old ones is needed
         for member in range(members):
             waiting = row(other, member, chunk)
-            fill(waiting, prior - prior)
+            fill(waiting, zero)
             for a in range(members):
                 _add_products(row(Z, member * n + a, chunk), _piece(A, a, sites, begin, chunk), waiting)
         for member in range(members):
             target = _piece(A, member, sites, begin, chunk)
-            fill(target, prior - prior)
+            fill(target, zero)
             add_row(row(other, member, chunk), target, prior ** mean.dtype.type(0.5))
 
 

@@ -137,7 +137,7 @@ def inverse_root(x, least, inverse, root, room, shape):
     as large as x, and `shape` is (n, width).
     """
     n, width = shape
-    one, steps, whole = x.dtype.type(1), (width, 1), (n, n, width)
+    zero, one, steps, whole = x.dtype.type(0), x.dtype.type(1), (width, 1), (n, n, width)
     largest = least
     for i in range(n):
         largest = max(largest, _sum_of_sizes(row(x, i, width)))
@@ -153,7 +153,7 @@ def inverse_root(x, least, inverse, root, room, shape):
             multiply(room, steps, room, x, whole)
             scale(x, x.dtype.type(0.375))
         else:
-            fill(x, one - one)
+            fill(x, zero)
         add_row(room, x, x.dtype.type(0.5))
         add_to_diagonal(x, one, n, width)  # P
         multiply(x, steps, inverse, room, whole)
@@ -166,7 +166,7 @@ def inverse_root(x, least, inverse, root, room, shape):
 
 @inline
 def start_inverse_root(x, least, largest, inverse, room, shape):
-    """The parabola f_a + (x - a) (f_1 + (x - b) f_2) through s^(-1/2) at the Chebyshev's points a, b, c."""
+    """The parabola f_a + (x - a) (f_1 + (x - b) f_2) through s^(-1/2) at Chebyshev's points a, b, c."""
     n, width = shape
     half = x.dtype.type(0.5)
     b, step = half * (largest + least), half * (largest - least) * x.dtype.type(0.75) ** half

@@ -97,8 +97,8 @@ class EnsembleFilter:
     # what the methods differ in
 
     def _tuned(self):
-        """A number that the method takes besides inflation, or an array that broadcasts against the experiments."""
-        return 0.0
+        """What a method takes besides inflation: its name, and a number or an array that broadcasts likewise."""
+        return "nothing", 0.0
 
     def _normals(self, observations):
         """How many random numbers an analysis takes."""
@@ -147,8 +147,8 @@ class EnsembleFilter:
         _arrays.one_of(keep, KEPT, "keep")
         (experiments, members, sites), times = x.shape, len(values)
         tuning = np.empty((experiments, 2), x.dtype)
-        for column, numbers in enumerate((self.inflation, self._tuned())):
-            tuning[:, column] = _for_each(numbers, leading)
+        for column, (name, numbers) in enumerate((("inflation", self.inflation), self._tuned())):
+            tuning[:, column] = _for_each(numbers, leading, name)
         operator, p = observations.operator, propagator._parameters(x)
         kernel = observed_model(propagator.model.kernel, operator.function)
         coefficients = self._coefficients(observations, propagator.model, x.shape, x.dtype)
@@ -216,13 +216,13 @@ class EnsembleFilter:
         return x, values, _arrays.plain(truth, x.dtype).reshape(*shape, sites), leading
 
 
-def _for_each(numbers, leading):
+def _for_each(numbers, leading, name):
     """(experiment,) of a number or an array that broadcasts against the leading axes."""
     try:
         return np.broadcast_to(numbers, leading).ravel()
     except ValueError:
         raise ValueError(
-            f"inflation: expected a number or a shape that broadcasts to the experiments {leading}, found "
+            f"{name}: expected a number or a shape that broadcasts to the experiments {leading}, found "
             f"{np.shape(numbers)}; give one for all or one each"
         ) from None
 
@@ -330,7 +330,7 @@ class EnKFN(EnsembleFilter):
             raise ValueError(f"strength: expected positive numbers, found {self.strength!r}; 1 is the original")
 
     def _tuned(self):
-        return self.strength
+        return "strength", self.strength
 
 
 @dataclass(frozen=True)
@@ -389,7 +389,7 @@ class IEnKS(EnsembleFilter):
             raise ValueError(f"tolerance: expected 0 or more, found {self.tolerance!r}; 0 does all iterations")
 
     def _tuned(self):
-        return self.tolerance * self.members
+        return "tolerance", self.tolerance * self.members
 
     def _window(self):
         return self.lag, self.iterations

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from l96kit import Lorenz96, Propagator, StencilModel, scores
+from l96kit import Emulator, KuramotoSivashinsky, Lorenz96, Propagator, StencilModel, scores
 from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS
 from l96kit.localization import Localization, ring_distance
+from l96kit.networks import sq_net, sq_net_of_lorenz96
 from l96kit.observation_operators import Pointwise, at_sites, every_site, interpolation, linear, rotating
 from l96kit.observations import Observations, observe
 from l96kit.reference import ensemble as reference
@@ -243,6 +244,25 @@ def test_gaps_are_as_if_there_were_fewer_observations():
     for method in (ETKF(6), LETKF(6)):
         one, other = (method.assimilate(PROPAGATOR, seen, ensemble, EVERY) for seen in (gaps, fewer))
         np.testing.assert_allclose(one.ensemble, other.ensemble, atol=1e-10)
+
+
+OTHERS = {
+    "spectral": Propagator(KuramotoSivashinsky(16, 12.0), 1e-3, "euler"),
+    "network": Propagator(Emulator(sq_net(), sq_net_of_lorenz96(), SITES), 0.01, "euler"),
+}
+
+
+@pytest.mark.parametrize("propagator", OTHERS.values(), ids=OTHERS)
+def test_any_model_may_be_filtered(propagator):
+    sites, rng = propagator.model.sites, np.random.default_rng(16)
+    ensemble = rng.standard_normal((9, sites))
+    truth = propagator.trajectory(ensemble[0], 2 * EVERY, EVERY)[1:]
+    observations = observe(truth, every_site(sites), 0.7, rng)
+    found = ETKF(9, 1.1).assimilate(propagator, observations, ensemble, EVERY, truth)
+    for y in observations.values:
+        forecast = propagator.forecast(ensemble, EVERY)
+        ensemble = reference.inflated(reference.etkf(forecast, forecast, y, 0.49 * np.eye(sites)), 1.1)
+    np.testing.assert_allclose(found.ensemble, ensemble, atol=1e-11)
 
 
 # --- how they run -----------------------------------------------------------------------------------------------------
