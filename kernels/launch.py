@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from l96kit.kernels import _targets, filters, observing, training, trajectory
+from l96kit.kernels import _targets, filters, gauss_newton, observing, training, trajectory
 from l96kit.kernels.dynamics import is_spectral
 from l96kit.kernels.layers import SPARE, Row, tile_size
 from l96kit.kernels.networks import channels_of, multiplications
@@ -99,6 +99,8 @@ def _are_uniform(p):
 def _family(op):
     if op in filters.METHODS:
         return filters
+    if op == gauss_newton.METHOD:
+        return gauss_newton
     if op in OBSERVING:
         return observing
     return training if op in ("loss_ad", "training") else trajectory
@@ -110,7 +112,10 @@ def built(op, model, scheme, team, lanes, uniform):
 
 
 OBSERVING = ("observe", "observe_tl", "observe_ad")
-ROOMS = {"tendency": 1, "trajectory": 1, "tendency_tl": 2, "trajectory_tl": 2, **dict.fromkeys(filters.METHODS, 1)}
+ROOMS = {
+    **dict.fromkeys(("tendency", "trajectory", *filters.METHODS), 1),
+    **dict.fromkeys(("tendency_tl", "trajectory_tl", gauss_newton.METHOD), 2),
+}
 
 
 def _arrays_beyond(op, model, program, stages):
@@ -164,6 +169,17 @@ def launch_filter(method, model, scheme, data, threads=None):
     effort = x.size * len(values) * (every + members) * (1 + lag * iterations)
     shape = experiments, lanes, sites, x.dtype
     _launch(method, model, scheme, (*data, (*sizes, arrays)), 0, shape, effort, "cpu", threads, arrays)
+
+
+def launch_gauss_newton(model, scheme, data, threads=None):
+    """The same for `kernels.gauss_newton`."""
+    x, (_, every, lag, iterations), values, columns = data[0], data[3], data[5][0], data[6][0]
+    (experiments, _, sites), lanes = x.shape, lanes_for(*columns.shape, x.dtype)
+    numbers = gauss_newton.room_of(len(columns), values.shape[2], sites, lanes)
+    arrays = -(-numbers // _array_size(model, _targets.cpu_team, lanes, sites))
+    effort = experiments * columns.size * len(values) * (1 + every * lag * iterations)
+    shape = experiments, lanes, sites, x.dtype
+    _launch(gauss_newton.METHOD, model, scheme, (*data, arrays), 0, shape, effort, "cpu", threads, arrays)
 
 
 def padded(matrix, members, dtype):

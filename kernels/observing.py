@@ -195,32 +195,66 @@ def observing(model):
     return observe
 
 
+def observing_tl(model):
+    """`observe_tl(x, x_tl, indices, weights, values, Y, d)`: the innovation d = values - H(x), and in Y, a row for each
+    observation, its tangents along each x_tl; zero where nothing was observed."""
+    value, slope = functions_of(model)
+
+    @called
+    def observe_tl(x, x_tl, indices, weights, values, Y, d):
+        width, zero = Y.shape[0] // rows_of(indices.shape[0]), x.dtype.type(0)
+        for q in range(indices.shape[0]):
+            own, total = row(Y, q, width), zero
+            fill(own, zero)
+            for i in range(indices.shape[1]):
+                total += weights[q, i] * x[indices[q, i]]
+                for column in range(x_tl.shape[0]):
+                    own[column] += weights[q, i] * x_tl[column, indices[q, i]]
+            scale(own, slope(total, x))
+            d[q] = values[q] - value(total, x)
+            leave_out_missing(d, q, own)
+
+    return observe_tl
+
+
+@inline
+def leave_out_missing(d, q, own):
+    """Nothing was observed where d is NaN."""
+    if d[q] != d[q]:
+        d[q] = d.dtype.type(0)
+        fill(own, d.dtype.type(0))
+
+
 @called
 def whiten(Y, values, root, d, errors, members):
     """From what the members observe to its anomalies and the innovation d, both in units of the error."""
-    observations, zero = values.shape[0], d.dtype.type(0)
+    observations = values.shape[0]
     width = Y.shape[0] // rows_of(observations)
     for q in range(observations):
         own = row(Y, q, width)
         mean = sum_of(own) / d.dtype.type(members)
         d[q] = values[q] - mean
-        if d[q] == d[q]:
-            add_number(own[:members], -mean)
-        else:  # nothing was observed
-            d[q] = zero
-            fill(own, zero)
+        add_number(own[:members], -mean)
+        leave_out_missing(d, q, own)
+    in_units_of_error(Y, d, root, errors, observations)
+
+
+@called
+def in_units_of_error(Y, d, root, room, observations):
+    """`room` is as much as Y."""
+    width = Y.shape[0] // rows_of(observations)
     if root.shape[0] == 1:
         for q in range(observations):
             d[q] *= root[0, q]
             scale(row(Y, q, width), root[0, q])
     else:
         across = root.shape[1]
-        multiply(root.reshape(-1), (across, 1), Y, errors, (observations, observations, width))
-        copy(errors, Y)
-        fill(errors, zero)
+        multiply(root.reshape(-1), (across, 1), Y, room, (observations, observations, width))
+        copy(room, Y)
+        fill(room, d.dtype.type(0))
         for q in range(observations):
-            errors[q] = inner_product(root[q, :observations], d[:observations])
-        copy(errors[:observations], d[:observations])
+            room[q] = inner_product(root[q, :observations], d[:observations])
+        copy(room[:observations], d[:observations])
 
 
 @part

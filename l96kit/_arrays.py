@@ -143,6 +143,16 @@ def positive(value, name, unit=""):
     return float(number)
 
 
+def all_positive(values, name, meaning):
+    """One positive finite number or an array of them; `meaning` says what 1 does."""
+    numbers = np.asarray(values)
+    if numbers.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected positive numbers, found {values!r}; 1 {meaning}")
+    if not (np.isfinite(numbers) & (numbers > 0)).all():
+        raise ValueError(f"{name}: expected positive finite numbers, found {values!r}; 1 {meaning}")
+    return numbers
+
+
 def count(value, name, least=1):
     """A whole number of at least `least`."""
     try:

@@ -1,7 +1,7 @@
-"""What filters are compared with: climatology, optimal interpolation, 3D-Var, each with one state and fixed statistics.
+"""What filters are compared with: climatology, optimal interpolation, 3D-Var and 4D-Var, each with one state and fixed
+statistics.
 
-Their cycle is that of `filters`: forecast, observation, analysis. Where observations are functions of the state, these
-are linearised once, about the background.
+Their cycle is that of `filters`: forecast, observation, analysis.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._cycles import BLOCK_CYCLES, for_each, prepared
 from l96kit._progress import progress_bar
+from l96kit.kernels import launch as kernels
 from l96kit.observations import Observations
 from l96kit.propagators import Propagator
 from l96kit.scores import rmse
@@ -48,6 +50,8 @@ class ThreeDVar:
     """3D-Var as cycles of x + K (y - H(x)), K = B H^T (H B H^T + R)^-1, with a background covariance that stays.
 
     background_cov : B (site, site)
+
+    Where observations are functions of the state, these are linearised once, about the background.
 
     Source: Lorenc (1986); for a linear H this is the minimum of the cost.
     """
@@ -124,6 +128,62 @@ class Climatology:
         mean = _arrays.state(self.mean, x.shape[-1], "mean", x.dtype)
         always = np.broadcast_to(mean, (len(observations), *x.shape))
         return Baseline(always, always, _scored(always, truth), _scored(always, truth))
+
+
+@dataclass(frozen=True, eq=False)
+class CycledFourDVar:
+    """Incremental 4D-Var as cycles, with a background covariance that stays and a window that moves by one cycle; only
+    the newest observations are assimilated, at its end.
+
+    background_cov : B (site, site), at the start of the window
+    scale : multiplies B; a number, or an array that broadcasts against the experiments
+    lag : cycles in the window
+    iterations : at most, of Gauss and Newton, each about a trajectory of its own and solved exactly
+    tolerance : stop when the change is smaller, as a length in units of the background error; 0 does all iterations
+
+    All tangents of a root of B are propagated, so an iteration costs as much as `site` members. `FourDVar` is for
+    windows with observations throughout, and for large states.
+
+    Source: Courtier, Thepaut & Hollingsworth (1994); the settings of DAPPER.
+    """
+
+    background_cov: Any
+    scale: Any = 1.0
+    lag: int = 1
+    iterations: int = 10
+    tolerance: float = 0.0
+
+    def __post_init__(self):
+        _arrays.all_positive(self.scale, "scale", "takes background_cov as it is")
+        _arrays.count(self.lag, "lag")
+        _arrays.count(self.iterations, "iterations")
+        if not self.tolerance >= 0:
+            raise ValueError(f"tolerance: expected 0 or more, found {self.tolerance!r}; 0 does all iterations")
+
+    def assimilate(
+        self, propagator: Propagator, observations: Observations, start, every=1, truth=None, progress=False
+    ) -> Baseline:
+        """As that of `ThreeDVar`."""
+        cycles = prepared(propagator, observations, start, every, truth, columns=observations.operator.sites)
+        x, leading, (times, _, sites) = cycles.x, cycles.leading, cycles.truth.shape
+        root = _arrays.cholesky(self.background_cov, sites, "background_cov")
+        columns = np.ascontiguousarray(root.T.astype(x.dtype))
+        tuning = np.full((len(x), 2), self.tolerance, x.dtype)
+        tuning[:, 0] = for_each(self.scale, leading, "scale") ** 0.5
+        p = propagator.model.parameter_pair(None, (1, sites), x.dtype, propagator.dt)
+        means = np.full((2, times, len(x), sites), np.nan, x.dtype)
+        errors = np.full((times, len(x), 2), np.nan, x.dtype)
+        clock = float(propagator.dt), int(every), self.lag, self.iterations
+        for now, observed in cycles.blocks(BLOCK_CYCLES, progress, type(self).__name__):
+            kept = np.ascontiguousarray(means[:, now])
+            data = (x, *p, clock, *observed, (columns, tuning), cycles.truth[now], kept, errors[now])
+            kernels.launch_gauss_newton(cycles.kernel, propagator.scheme, data, propagator.threads)
+            means[:, now] = kept
+        forecast, analysis = means.reshape(2, times, *leading, sites)
+        return Baseline(forecast, analysis, *np.moveaxis(errors.reshape(times, *leading, 2), -1, 0))
+
+
+METHODS = Climatology, ThreeDVar, CycledFourDVar
 
 
 def _scored(x, truth):

@@ -10,15 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from l96kit import _arrays
-from l96kit._progress import progress_bar
+from l96kit._cycles import BLOCK_CYCLES, for_each, prepared
 from l96kit.kernels import launch as kernels
 from l96kit.localization import Localization, ring_distance
-from l96kit.observation_operators import observed_model
 from l96kit.observations import Observations
 from l96kit.propagators import Propagator
 
 BLOCK_NUMBERS = 2_000_000  # random numbers that are drawn at once
-BLOCK_CYCLES = 500
 KEPT = ("means", "scores")
 
 
@@ -83,9 +81,7 @@ class EnsembleFilter:
 
     def __post_init__(self):
         _arrays.count(self.members, "members", 2)
-        inflation = _arrays.finite(_arrays.array(self.inflation, "inflation"), "inflation")
-        if inflation.dtype.kind not in "fiu" or (inflation <= 0).any():
-            raise ValueError(f"inflation: expected positive numbers, found {self.inflation!r}; 1 stands for none")
+        inflation = _arrays.all_positive(self.inflation, "inflation", "stands for none")
         if (inflation < 1).any():
             import warnings
 
@@ -143,95 +139,29 @@ class EnsembleFilter:
         ValueError, TypeError
             what does not fit, before any work. An ensemble that leaves the finite numbers does not stop the others.
         """
-        x, values, truth, leading = self._checked(propagator, observations, ensemble, every, truth)
+        cycles = prepared(propagator, observations, ensemble, every, truth, self.members, "ensemble")
         _arrays.one_of(keep, KEPT, "keep")
-        (experiments, members, sites), times = x.shape, len(values)
+        x, leading, times = cycles.x, cycles.leading, len(cycles.values)
+        experiments, members, sites = x.shape
         tuning = np.empty((experiments, 2), x.dtype)
         for column, (name, numbers) in enumerate((("inflation", self.inflation), self._tuned())):
-            tuning[:, column] = _for_each(numbers, leading, name)
-        operator, p = observations.operator, propagator._parameters(x)
-        kernel = observed_model(propagator.model.kernel, operator.function)
+            tuning[:, column] = for_each(numbers, leading, name)
+        p = propagator._parameters(x)
         coefficients = self._coefficients(observations, propagator.model, x.shape, x.dtype)
-        seen, root = (operator.indices, operator.weights.astype(x.dtype)), _root(observations, members, x.dtype)
-        counts = self._normals(operator.n), self.rotation * members * (members - 1) // 2
+        counts = self._normals(observations.operator.n), self.rotation * members * (members - 1) // 2
         rngs = _one_each(rng, experiments, sum(counts))
         means = np.full((2, times if keep == "means" else 0, experiments, sites), np.nan, x.dtype)
         scores = np.full((times, experiments, 2, 3), np.nan, x.dtype)
         ranks = np.zeros((experiments, 2, members + 1 if probabilistic else 0), np.int64)
         clock = float(propagator.dt), int(every), *self._window()
         block = max(1, min(BLOCK_CYCLES, BLOCK_NUMBERS // max(1, experiments * sum(counts))))
-        with progress_bar(times, "cycles", progress, type(self).__name__) as bar:
-            for begin in range(0, times, block):
-                now = slice(begin, min(begin + block, times))
-                drawn = [_drawn(*pair, now.stop - begin, x.dtype) for pair in zip(rngs, counts)]
-                kept = np.ascontiguousarray(means[:, now])
-                observing, found = (*seen, begin), (scores[now], ranks)
-                random = tuning, *drawn
-                data = (x, p, clock, observing, (values[now], root), random, coefficients, truth[now], kept, found)
-                kernels.launch_filter(self.kernel, kernel, propagator.scheme, data, propagator.threads)
-                means[:, now] = kept
-                bar.update(now.stop - begin)
-        return _result(x, means, scores, ranks, leading, np.isfinite(truth).all())
-
-    def _checked(self, propagator, observations, ensemble, every, truth):
-        """x (experiment, member, site), values (time, experiment, n), truth (time, experiment, site), and the leading
-        axes of the experiments."""
-        if not isinstance(propagator, Propagator):
-            raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
-        if propagator.device != "cpu":
-            raise ValueError(f"propagator: expected device='cpu', found {propagator.device!r}; filters run there alone")
-        if not isinstance(observations, Observations):
-            raise TypeError(
-                f"observations: expected l96kit.observations.Observations, found {type(observations).__name__}; make "
-                "one from what is observed, the values and its error"
-            )
-        sites = propagator.model.sites
-        observations.check_sites(sites)
-        if observations.operator.windows:
-            raise ValueError(
-                "observations: expected one operator for all experiments, found one for each; run them one by one"
-            )
-        x = _arrays.state(ensemble, sites, "ensemble")
-        leading = observations.values.shape[1:-1]
-        expected = *leading, self.members, sites
-        if x.shape != expected:
-            raise ValueError(
-                f"ensemble: expected shape {expected}, those of the observations and {self.members} members, found "
-                f"{x.shape}; give each experiment an ensemble"
-            )
-        _arrays.count(every, "every")
-        x = np.array(x.reshape(-1, self.members, sites), order="C")
-        if propagator._parameters(x)[0].shape[1] > 1:
-            raise ValueError("propagator: expected the same parameters for all members, found some of their own")
-        shape = len(observations), len(x)
-        values = _arrays.plain(observations.values, x.dtype).reshape(*shape, -1)
-        if truth is None:
-            return x, values, np.full((*shape, sites), np.nan, x.dtype), leading
-        truth = _arrays.state(truth, sites, "truth")
-        if truth.shape != (len(observations), *leading, sites):
-            raise ValueError(
-                f"truth: expected shape {(len(observations), *leading, sites)}, a state for each observation time, "
-                f"found {truth.shape}; leave out the start"
-            )
-        return x, values, _arrays.plain(truth, x.dtype).reshape(*shape, sites), leading
-
-
-def _for_each(numbers, leading, name):
-    """(experiment,) of a number or an array that broadcasts against the leading axes."""
-    try:
-        return np.broadcast_to(numbers, leading).ravel()
-    except ValueError:
-        raise ValueError(
-            f"{name}: expected a number or a shape that broadcasts to the experiments {leading}, found "
-            f"{np.shape(numbers)}; give one for all or one each"
-        ) from None
-
-
-def _root(observations, members, dtype):
-    """What takes observations to units of their error: 1 / sigma (1, n), or a matrix with room for whole vectors."""
-    if observations.cov is None:
-        return np.diag(observations.covariance)[None].astype(dtype) ** -0.5
-    return kernels.padded(observations._root, members, dtype)
+        for now, observed in cycles.blocks(block, progress, type(self).__name__):
+            drawn = [_drawn(*pair, now.stop - now.start, x.dtype) for pair in zip(rngs, counts)]
+            kept, found = np.ascontiguousarray(means[:, now]), (scores[now], ranks)
+            data = (x, p, clock, *observed, (tuning, *drawn), coefficients, cycles.truth[now], kept, found)
+            kernels.launch_filter(self.kernel, cycles.kernel, propagator.scheme, data, propagator.threads)
+            means[:, now] = kept
+        return _result(x, means, scores, ranks, leading, np.isfinite(cycles.truth).all())
 
 
 def _one_each(rng, experiments, numbers):
@@ -326,8 +256,7 @@ class EnKFN(EnsembleFilter):
 
     def __post_init__(self):
         super().__post_init__()
-        if not (np.asarray(self.strength) > 0).all():
-            raise ValueError(f"strength: expected positive numbers, found {self.strength!r}; 1 is the original")
+        _arrays.all_positive(self.strength, "strength", "is the original")
 
     def _tuned(self):
         return "strength", self.strength

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
-from l96kit.filters import Assimilation, EnsembleFilter
+from l96kit.baselines import METHODS
+from l96kit.filters import EnsembleFilter
 from l96kit.observation_operators import ObservationOperator
 from l96kit.observations import Observations, observe
 from l96kit.propagators import Propagator
@@ -113,8 +114,13 @@ class TwinExperiment:
             return self._simulated[0][:, None] + self.spread * drawn
         return self._spun_up(drawn.reshape(-1, shape[1]), self.propagator).reshape(drawn.shape)
 
-    def run(self, method: EnsembleFilter, keep="means", probabilistic=True, progress=False) -> Assimilation:
-        """What a method makes of it; `...` are the seeds."""
+    def run(self, method, keep="means", probabilistic=True, progress=False):
+        """What a method makes of it: an `Assimilation` of a filter, a `Baseline` of one of `l96kit.baselines`, which
+        keeps means and has no more scores. `...` are the seeds.
+        """
+        if isinstance(method, METHODS):
+            start = self.ensemble(1)[:, 0]
+            return method.assimilate(self.propagator, self.observations, start, self.every, self.truth, progress)
         if not isinstance(method, EnsembleFilter):
             raise TypeError(f"method: expected a filter such as ETKF(28), found {type(method).__name__}; see filters")
         return method.assimilate(

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 from l96kit import Lorenz96, Propagator
-from l96kit.baselines import Climatology, OptimalInterpolation, ThreeDVar, climatology
+from l96kit.baselines import Climatology, CycledFourDVar, OptimalInterpolation, ThreeDVar, climatology
 from l96kit.observation_operators import every_site, interpolation, rotating
 from l96kit.observations import Observations, observe
 from l96kit.reference import ensemble as reference
+from l96kit.reference.lorenz96 import tendency
+from l96kit.reference.observing import observe as reference_observe
+from l96kit.reference.runge_kutta import trajectory as reference_trajectory
+from l96kit.reference.variational import gauss_newton
 from l96kit.scores import rmse
 
 SITES, EVERY, CYCLES = 12, 2, 5
@@ -58,6 +62,62 @@ def test_gaps_are_as_if_there_were_fewer_observations():
     assert np.isnan(found.analysis_rmse).all()
 
 
+OBSERVED = {
+    "partial": (rotating(3, SITES), None, 3, 1.0),
+    "a function, errors that depend on one another": (
+        interpolation([0.5, 7.2], SITES).pointwise("square"),
+        np.array([[1.0, 0.3], [0.3, 0.5]]),
+        1,
+        [0.5, 2.0],
+    ),
+}
+
+
+@pytest.mark.parametrize("operator, cov, lag, scale", OBSERVED.values(), ids=OBSERVED)
+def test_cycles_of_4d_var_are_those_of_the_dense_solution(operator, cov, lag, scale):
+    truth, observations, start = setting(operator, cov)
+    R = 0.49 * np.eye(operator.n) if cov is None else cov
+    values = observations.values.copy()
+    values[1, 0] = values[1, 0] if cov is not None else np.nan  # nothing at all was observed
+    found = CycledFourDVar(B, scale, lag, iterations=3).assimilate(
+        PROPAGATOR, Observations(operator, values, observations.sigma, cov), start, EVERY, truth
+    )
+    for e in range(2):
+        x, own = start[e], np.broadcast_to(scale, 2)[e] * B
+        for t in range(CYCLES):
+            steps = min(lag, t + 1) * EVERY
+
+            def forecast(x, steps=steps):
+                return reference_trajectory(lambda x: tendency(x, 8.0), x, 0.01, steps, "euler", steps)[-1]
+
+            def observe(x, row=t % operator.period):
+                return reference_observe(x, operator.indices[row], operator.weights[row], operator.function)
+
+            np.testing.assert_allclose(found.forecast[t, e], forecast(x), rtol=0, atol=1e-10)
+            later = forecast(x)
+            if np.isfinite(values[t, e]).all():
+                x, later = gauss_newton(x, own, forecast, observe, values[t, e], R, 3)
+            np.testing.assert_allclose(found.analysis[t, e], later, rtol=0, atol=1e-9)
+            if t + 1 >= lag:
+                x = PROPAGATOR.forecast(x, EVERY)
+    np.testing.assert_allclose(found.analysis_rmse, rmse(found.analysis, truth), rtol=1e-12)
+    np.testing.assert_allclose(found.forecast_rmse, rmse(found.forecast, truth), rtol=1e-12)
+
+
+def test_cycles_of_4d_var_end_their_iterations_and_leave_out_what_blew_up():
+    truth, observations, x = setting(every_site(SITES))
+    few, many = (
+        CycledFourDVar(B, lag=2, tolerance=own).assimilate(PROPAGATOR, observations, x, EVERY, truth)
+        for own in (1e-3, 0.0)
+    )
+    assert 0 < np.abs(few.analysis - many.analysis).max() < 1e-3
+    x[1] = 1e200
+    with np.errstate(all="ignore"):
+        found = CycledFourDVar(B, lag=2).assimilate(PROPAGATOR, observations, x, EVERY, truth)
+    np.testing.assert_array_equal(found.analysis[:, 0], many.analysis[:, 0])
+    assert np.isnan(found.analysis[1:, 1]).all() and np.isnan(found.analysis_rmse[1:, 1]).all()
+
+
 def test_climatology_is_that_of_a_long_run():
     mean, cov = climatology(PROPAGATOR, np.random.default_rng(2), states=4000, spin_up=20.0, spacing=0.5)
     assert mean.shape == (SITES,) and cov.shape == (SITES, SITES)
@@ -78,6 +138,8 @@ BAD = {
         Climatology(np.zeros(12)),
         {"propagator": 1},
     ),
+    "covariance of 4D-Var": (ValueError, "background_cov: expected a pos", CycledFourDVar(-B), {}),
+    "scales": (ValueError, "scale: expected a number or a shape", CycledFourDVar(B, np.ones(3)), {}),
     "mean": (ValueError, r"mean: expected shape \(..., 12\)", Climatology(np.zeros(11)), {}),
 }
 
@@ -88,3 +150,9 @@ def test_bad_input_is_refused(error, message, method, change):
     given = {"propagator": PROPAGATOR, "observations": observations, "start": x, **change}
     with pytest.raises(error, match=message):
         method.assimilate(**given)
+
+
+@pytest.mark.parametrize("name, value", [("scale", [1.0, 0.0]), ("lag", 0), ("iterations", 0), ("tolerance", -1)])
+def test_bad_tuning_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}: expected"):
+        CycledFourDVar(B, **{name: value})

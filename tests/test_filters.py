@@ -334,13 +334,14 @@ def test_a_function_of_ones_own_is_observed():
 
 BAD_METHODS = {
     "one member": (ValueError, "members: expected at least 2, found 1", lambda: ETKF(1)),
-    "no inflation": (ValueError, "inflation: expected positive numbers", lambda: ETKF(4, 0.0)),
-    "inflation NaN": (ValueError, "inflation: expected finite numbers", lambda: ETKF(4, np.nan)),
+    "no inflation": (ValueError, "inflation: expected positive finite numbers", lambda: ETKF(4, 0.0)),
+    "inflation as a word": (TypeError, "inflation: expected positive numbers", lambda: ETKF(4, "none")),
+    "inflation NaN": (ValueError, "inflation: expected positive finite numbers", lambda: ETKF(4, np.nan)),
     "radius": (ValueError, "radius: expected a positive", lambda: LETKF(4, localization=Localization(0.0))),
     "localization": (TypeError, "localization: expected a Localization", lambda: LETKF(4, localization=2.0)),
     "lag": (ValueError, "lag: expected at least 1, found 0", lambda: IEnKS(4, lag=0)),
     "tolerance": (ValueError, "tolerance: expected 0 or more", lambda: IEnKS(4, tolerance=-1.0)),
-    "strength": (ValueError, "strength: expected positive numbers", lambda: EnKFN(4, strength=0.0)),
+    "strength": (ValueError, "strength: expected positive finite numbers", lambda: EnKFN(4, strength=0.0)),
 }
 
 

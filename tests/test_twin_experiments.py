@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from l96kit import Lorenz96, Propagator
+from l96kit.baselines import CycledFourDVar
 from l96kit.filters import ETKF, LETKF, EnKF
 from l96kit.localization import Localization
 from l96kit.observation_operators import at_sites, every_site, rotating
@@ -76,3 +77,12 @@ def test_bad_settings_are_refused(error, message, change):
 def test_a_method_must_be_a_filter():
     with pytest.raises(TypeError, match="method: expected a filter such as"):
         EXPERIMENT.run("ETKF")
+
+
+def test_a_baseline_sees_the_same():
+    experiment = replace(EXPERIMENT, operator=every_site(SITES), cycles=100, every=5)
+    found = experiment.run(CycledFourDVar(0.2 * np.eye(SITES), lag=2))
+    assert found.analysis.shape == (100, 2, SITES)
+    assert (found.analysis_rmse[50:].mean(axis=0) < 0.4).all()
+    with pytest.raises(TypeError, match="method: expected a filter such as"):
+        experiment.run("4D-Var")

@@ -1,0 +1,112 @@
+"""What compiled cycles take of experiments: checked, in one precision, their leading axes made one."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from l96kit import _arrays
+from l96kit._progress import progress_bar
+from l96kit.kernels import launch as kernels
+from l96kit.observation_operators import observed_model
+from l96kit.observations import Observations
+from l96kit.propagators import Propagator
+
+BLOCK_CYCLES = 500  # that one call goes through
+
+
+class Cycles(NamedTuple):
+    """x (experiment, member, site), a copy; the observed model; (indices, weights) of the operator; values (time,
+    experiment, n); what takes observations to units of their error: 1 / sigma (1, n), or a matrix with room for whole
+    vectors; truth (time, experiment, site), NaN if there is none; and the axes of the experiments."""
+
+    x: np.ndarray
+    kernel: object
+    operator: tuple
+    values: np.ndarray
+    root: np.ndarray
+    truth: np.ndarray
+    leading: tuple
+
+    def blocks(self, cycles, progress, name):
+        """Slices of so many cycles, with a bar; and for each what `kernels.filters` has of the observations."""
+        times = len(self.values)
+        with progress_bar(times, "cycles", progress, name) as bar:
+            for begin in range(0, times, cycles):
+                now = slice(begin, min(begin + cycles, times))
+                yield now, ((*self.operator, begin), (self.values[now], self.root))
+                bar.update(now.stop - begin)
+
+
+def prepared(propagator, observations, x, every, truth, members=None, name="start", columns=None) -> Cycles:
+    """`x` is (..., site), or (..., members, site). `columns` is how long rows of observations are, if not `members`.
+
+    Raises TypeError and ValueError for what does not fit.
+    """
+    if not isinstance(propagator, Propagator):
+        raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
+    if propagator.device != "cpu":
+        raise ValueError(f"propagator: expected device='cpu', found {propagator.device!r}; cycles run there alone")
+    if not isinstance(observations, Observations):
+        raise TypeError(
+            f"observations: expected l96kit.observations.Observations, found {type(observations).__name__}; make "
+            "one from what is observed, the values and its error"
+        )
+    sites = propagator.model.sites
+    observations.check_sites(sites)
+    operator = observations.operator
+    if operator.windows:
+        raise ValueError(
+            "observations: expected one operator for all experiments, found one for each; run them one by one"
+        )
+    x = _arrays.state(x, sites, name)
+    leading = observations.values.shape[1:-1]
+    expected = (*leading, sites) if members is None else (*leading, members, sites)
+    if x.shape != expected:
+        wanted = "one state" if members is None else f"an ensemble of {members} members"
+        raise ValueError(
+            f"{name}: expected shape {expected}, {wanted} for each experiment, found {x.shape}; those of the "
+            f"observations are {leading}"
+        )
+    _arrays.count(every, "every")
+    x = np.array(x.reshape(-1, members or 1, sites), order="C")
+    if propagator._parameters(x)[0].shape[1] > 1:
+        raise ValueError("propagator: expected the same parameters for all members, found some of their own")
+    shape = len(observations), len(x)
+    return Cycles(
+        x,
+        observed_model(propagator.model.kernel, operator.function),
+        (operator.indices, operator.weights.astype(x.dtype)),
+        _arrays.plain(observations.values, x.dtype).reshape(*shape, -1),
+        _root(observations, columns or members, x.dtype),
+        _truth(truth, (len(observations), *leading, sites), x.dtype).reshape(*shape, sites),
+        leading,
+    )
+
+
+def for_each(numbers, leading, name):
+    """(experiment,) of a number or an array that broadcasts against the leading axes."""
+    try:
+        return np.broadcast_to(numbers, leading).ravel()
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected a number or a shape that broadcasts to the experiments {leading}, found "
+            f"{np.shape(numbers)}; give one for all or one each"
+        ) from None
+
+
+def _root(observations, columns, dtype):
+    if observations.cov is None:
+        return np.diag(observations.covariance)[None].astype(dtype) ** -0.5
+    return kernels.padded(observations._root, columns, dtype)
+
+
+def _truth(truth, shape, dtype):
+    if truth is None:
+        return np.full(shape, np.nan, dtype)
+    truth = _arrays.state(truth, shape[-1], "truth")
+    if truth.shape != shape:
+        raise ValueError(
+            f"truth: expected shape {shape}, a state for each observation time, found {truth.shape}; leave out the "
+            "start"
+        )
+    return _arrays.plain(truth, dtype)
