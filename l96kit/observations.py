@@ -125,14 +125,26 @@ class Observations:
                 f"y: expected shape {(*self.values.shape[:-1], 'site')}, a state for each time and window observed, "
                 f"found {y.shape}; leave out what was not observed"
             )
-        departures = self.of(y) - self.values
+        weighted = self.weighted(self.of(y) - self.values)
+        return 0.5 * (weighted**2).sum(axis=(0, -1)), self.weighted_ad(y, weighted)
+
+    def weighted(self, departures):
+        """R^-1/2 times (time, ..., n), zero where nothing was observed."""
+        if self.cov is not None:
+            return departures @ self._root.T
+        return np.where(np.isnan(self.values), 0, departures) / self.sigma
+
+    def weighted_tl(self, y, y_tl):
+        """The tangent of what is observed of y (time, ..., site), weighted: (time, ..., n)."""
+        return self.weighted(self.operator.observe_tl(y, y_tl, np.arange(len(self))))
+
+    def weighted_ad(self, y, weighted):
+        """Its transpose: (time, ..., n) to (time, ..., site)."""
         if self.cov is None:
-            weighted = np.where(np.isnan(departures), 0, departures) / self.sigma
-            forcing = weighted / self.sigma
+            forcing = np.where(np.isnan(self.values), 0, weighted) / self.sigma
         else:
-            weighted = departures @ self._root.T
             forcing = weighted @ self._root
-        return 0.5 * (weighted**2).sum(axis=(0, -1)), self.operator.observe_ad(y, forcing, np.arange(len(self)))
+        return self.operator.observe_ad(y, forcing, np.arange(len(self)))
 
 
 def _root_of(cov, n):

@@ -1,4 +1,4 @@
-"""Strong-constraint 4D-Var with the hand-written adjoint."""
+"""4D-Var with the hand-written tangent and adjoint, with a perfect model or a weak constraint."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._covariances import SquareRoot
+from l96kit._minimisers import MINIMISERS
 from l96kit._progress import progress_bar
+from l96kit._window import Window
 from l96kit.observations import Observations
-from l96kit.propagators import BlowUpError, Propagator
+from l96kit.propagators import Propagator
 
 
 @dataclass(frozen=True)
@@ -16,12 +19,15 @@ class Analysis:
     """What 4D-Var found, for each window.
 
     state : (..., site), the analysis at the start of the window
+    model_errors : (time - 1, ..., site), added at each observation time but the first; None with a perfect model
     cost : (...), the cost there
-    iterations, evaluations : (...), of the minimiser
+    iterations : (...), of the minimiser
+    evaluations : (...), of the cost, and of tangents and adjoints
     converged : (...), whether the minimiser met its tolerance
     """
 
     state: np.ndarray
+    model_errors: Any
     cost: np.ndarray
     iterations: np.ndarray
     evaluations: np.ndarray
@@ -30,24 +36,29 @@ class Analysis:
 
 @dataclass(frozen=True)
 class FourDVar:
-    """Strong-constraint 4D-Var: find the start x of a window that minimises
+    """4D-Var: find the start x_0 = x of a window, and with the weak constraint the errors of the model, that minimise
 
-        J(x) = 1/2 sum_t |(H_t M_t(x) - y_t) / sigma|^2 + 1/2 (x - background)^T B^{-1} (x - background),
+        J = 1/2 sum_t |R^-1/2 (H_t(x_t) - y_t)|^2 + 1/2 |B^-1/2 (x - background)|^2 + 1/2 sum_t |Q^-1/2 error_t|^2
 
-    with the perfect model M and observations y_t at the start of the window and after every `every` steps.
+    with x_{t+1} = M(x_t) + error_t and observations y_t at the start of the window and after every `every` steps.
 
     Parameters
     ----------
     propagator : model, step and scheme
     background_cov : B: None for no background term, (site,) for a diagonal, or (site, site)
     every : time steps between observation times
-    iterations : at most so many of L-BFGS
+    iterations : of the minimiser, at most
     tolerance : stop when the cost falls by less than this fraction, or the gradient is below it
+    model_cov : Q, of the error from one observation time to the next, like B: the weak constraint. None stands for a
+        perfect model, the strong one.
+    minimiser : "L-BFGS", of SciPy; or "Gauss-Newton": incremental 4D-Var, in which each iteration linearises about a
+        trajectory and solves that problem by conjugate gradients with tangent and adjoint
 
-    With a background term the minimiser works on the coordinates v of x = background + B^{1/2} v, in which that term
-    is a sphere. Windows are independent of one another: each has its own minimisation.
+    The minimiser works on coordinates in which background and error terms are spheres. Windows are independent of one
+    another: each has its own minimisation.
 
-    Source: Le Dimet & Talagrand (1986); Fertig, Harlim & Hunt (2007) for the twin experiment; SciPy for L-BFGS.
+    Source: Le Dimet & Talagrand (1986); Courtier, Thepaut & Hollingsworth (1994) for the increments; Tremolet (2006),
+    section 3, for the weak constraint; SciPy for L-BFGS and LSMR.
     """
 
     propagator: Propagator
@@ -55,6 +66,8 @@ class FourDVar:
     every: int = 1
     iterations: int = 500
     tolerance: float = 1e-10
+    model_cov: Any = None
+    minimiser: str = "L-BFGS"
 
     def __post_init__(self):
         if not isinstance(self.propagator, Propagator):
@@ -65,19 +78,38 @@ class FourDVar:
         _arrays.count(self.every, "every")
         _arrays.count(self.iterations, "iterations")
         _arrays.positive(self.tolerance, "tolerance")
-        object.__setattr__(self, "_root", _square_root(self.background_cov, self.propagator.model.sites))
+        _arrays.one_of(self.minimiser, tuple(MINIMISERS), "minimiser")
+        for name in ("background_cov", "model_cov"):
+            cov, sites = getattr(self, name), self.propagator.model.sites
+            object.__setattr__(self, f"_{name}", None if cov is None else SquareRoot(cov, sites, name))
 
-    def cost(self, x, observations: Observations, background=None):
-        """The cost (...) of starts x (..., site), one a window, and its gradient (..., site)."""
+    def cost(self, x, observations: Observations, background=None, model_errors=None):
+        """The cost (...) of starts x (..., site), one a window, and its gradient (..., site).
+
+        With the weak constraint also of `model_errors` (time - 1, ..., site), None for zeros, and then their gradient.
+        """
         self._check(observations)
         x = self._states(x, observations, "x")
         background = self._background(background, x.shape)
-        J, x_ad = self._misfit(x, observations)
-        if self._root is not None:
-            v = _solve(self._root, x - background)
+        errors = self._errors(model_errors, len(observations), x)
+        J, x_ad, errors_ad = self._misfit(x, errors, observations)
+        if self._background_cov is not None:
+            v = self._background_cov.solve(x - background)
             J = J + 0.5 * (v**2).sum(axis=-1)
-            x_ad = x_ad + _solve_transposed(self._root, v)
-        return J, x_ad
+            x_ad = x_ad + self._background_cov.solve_transposed(v)
+        if self._model_cov is None:
+            return J, x_ad
+        q = self._model_cov.solve(errors)
+        return J + 0.5 * (q**2).sum(axis=(0, -1)), x_ad, errors_ad + self._model_cov.solve_transposed(q)
+
+    def trajectory(self, x, times, model_errors=None):
+        """The states (time, ..., site) at so many observation times from x (..., site)."""
+        if model_errors is None:
+            return self.propagator.trajectory(x, (times - 1) * self.every, self.every)
+        y = [x]
+        for error in model_errors:
+            y.append(self.propagator.forecast(y[-1], self.every) + error)
+        return np.stack(y)
 
     def assimilate(self, observations: Observations, first_guess, background=None, progress=False) -> Analysis:
         """Find the analysis of each window.
@@ -93,62 +125,65 @@ class FourDVar:
         first_guess = self._states(first_guess, observations, "first_guess")
         shape = first_guess.shape[:-1]
         background = self._background(background, first_guess.shape)
-        state = np.empty_like(first_guess)
+        state, errors = np.empty_like(first_guess), self._errors(None, len(observations), first_guess)
         cost, converged = np.empty(shape), np.empty(shape, bool)
         iterations, evaluations = np.empty(shape, int), np.empty(shape, int)
+        tolerance = max(self.tolerance, float(np.finfo(state.dtype).eps))  # a cost is known no better
         with progress_bar(int(np.prod(shape)), "windows", progress, "4D-Var") as bar:
             for at in np.ndindex(*shape):
-                found = self._one_window(
-                    observations[at] if shape else observations,
-                    first_guess[at],
-                    None if background is None else background[at],
-                )
-                state[at], cost[at], converged[at] = found.state, found.fun, found.success
-                iterations[at], evaluations[at] = found.nit, found.nfev
+                own = observations[at] if shape else observations
+                window = Window(self, own, first_guess[at], None if background is None else background[at])
+                found = MINIMISERS[self.minimiser](window, window.start(), self.iterations, tolerance)
+                state[at], own_errors = window.split(found.z)
+                if errors is not None:
+                    errors[(slice(None), *at)] = own_errors
+                cost[at], converged[at] = found.cost, found.converged
+                iterations[at], evaluations[at] = found.iterations, found.evaluations
                 bar.update()
-        return Analysis(state, cost, iterations, evaluations, converged)
+        return Analysis(state, errors, cost, iterations, evaluations, converged)
 
-    def _misfit(self, x, observations):
-        """The observation term of the cost (...) and its gradient (..., site)."""
-        steps = (len(observations) - 1) * self.every
-        return self.propagator.gradient(x, lambda y, t: observations.misfit(y), steps, self.every, parameters=False)[:2]
+    # --- the observation term ----------------------------------------------------------------------------------------
 
-    def _one_window(self, observations, first_guess, background):
-        from scipy.optimize import minimize
+    def _misfit(self, x, errors, observations):
+        """The observation term (...) of the cost and what comes back from it to x and to the errors."""
+        if errors is None:
+            steps = (len(observations) - 1) * self.every
 
-        root, costs = self._root, []
+            def cost(y, t):
+                return observations.misfit(y)
 
-        def to_state(v):
-            return (v if root is None else background + _multiply(root, v)).astype(first_guess.dtype)
+            J, x_ad, _ = self.propagator.gradient(x, cost, steps, self.every, parameters=False)
+            return J, x_ad, None
+        y = self.trajectory(x, len(observations), errors)
+        J, y_ad = observations.misfit(y)
+        return J, *self._adjoint(y, y_ad, True)
 
-        def to_minimise(v):
-            x = to_state(v)
-            try:
-                J, x_ad = self._misfit(x, observations) if np.isfinite(x).all() else (np.inf, x)
-            except BlowUpError:
-                if not costs:  # the first guess itself
-                    raise
-                J = np.inf
-            if not np.isfinite(J):
-                return 10 * costs[0], np.zeros_like(v)  # a trial far off: the line search comes back from it
-            costs.append(float(J))
-            if root is None:
-                return float(J), x_ad.astype(float)
-            return float(J) + 0.5 * v @ v, _multiply_transposed(root, x_ad) + v
+    def _tangent(self, y, x_tl, errors_tl):
+        """The change of a trajectory y (time, ..., site)."""
+        if errors_tl is None:
+            return self.propagator.trajectory_tl(y[0], x_tl, (len(y) - 1) * self.every, self.every)
+        y_tl = [x_tl]
+        for start, error_tl in zip(y, errors_tl):
+            y_tl.append(self.propagator.trajectory_tl(start, y_tl[-1], self.every, self.every)[1] + error_tl)
+        return np.stack(y_tl)
 
-        start = first_guess if root is None else _solve(root, first_guess - background)
-        tolerance = max(self.tolerance, float(np.finfo(first_guess.dtype).eps))  # a cost is known no better
-        options = {
-            "maxiter": self.iterations,
-            "maxfun": 10 * self.iterations,
-            "ftol": tolerance,
-            "gtol": tolerance,
-        }
-        found = minimize(to_minimise, start.astype(float), jac=True, method="L-BFGS-B", options=options)
-        if not np.isfinite(found.x).all():  # SciPy lost its way, and does not say so
-            found.update(x=start, fun=to_minimise(start)[0], success=False)
-        found.state = to_state(found.x)
-        return found
+    def _adjoint(self, y, y_ad, weak):
+        """Its transpose: what comes back to x, and to the errors if there are any."""
+        if not weak:
+            return self._back(y[0], y_ad), None
+        found, errors_ad = y_ad[-1], np.empty_like(y_ad[1:])
+        for t in range(len(y) - 2, -1, -1):
+            errors_ad[t] = found
+            found = self._back(y[t], np.stack([y_ad[t], found]))
+        return found, errors_ad
+
+    def _back(self, x, y_ad):
+        steps = (len(y_ad) - 1) * self.every
+        return self.propagator.gradient(
+            x, lambda y, t: (0.0, y_ad[t // self.every]), steps, self.every, parameters=False
+        )[1]
+
+    # --- what was given ----------------------------------------------------------------------------------------------
 
     def _check(self, observations):
         if not isinstance(observations, Observations):
@@ -170,7 +205,7 @@ class FourDVar:
 
     def _background(self, background, shape):
         """The background of each window (..., site); None without its term."""
-        if self._root is None:
+        if self._background_cov is None:
             return None
         if background is None:
             raise ValueError("background: expected a state (..., site), found None; a background_cov needs one")
@@ -183,47 +218,19 @@ class FourDVar:
                 "one a window"
             ) from None
 
-
-def _square_root(cov, sites):
-    """B^{1/2}: standard deviations (site,), or the lower Cholesky factor (site, site)."""
-    if cov is None:
-        return None
-    cov = _arrays.finite(_arrays.floating(cov, "background_cov"), "background_cov")
-    if cov.shape not in ((sites,), (sites, sites)):
-        raise ValueError(
-            f"background_cov: expected shape ({sites},) for variances or ({sites}, {sites}), found {cov.shape}; "
-            "give one row a site"
-        )
-    if cov.ndim == 1:
-        if not (cov > 0).all():
+    def _errors(self, errors, times, x):
+        """Of the model (time - 1, ..., site); None if it is perfect."""
+        shape = times - 1, *x.shape
+        if self._model_cov is None:
+            if errors is not None:
+                raise ValueError("model_errors: expected none, found some; give a model_cov for the weak constraint")
+            return None
+        if errors is None:
+            return np.zeros(shape, x.dtype)
+        errors = _arrays.state(errors, x.shape[-1], "model_errors", x.dtype)
+        if errors.shape != shape:
             raise ValueError(
-                f"background_cov: expected positive variances, found {cov.min():g}; it must be positive definite"
+                f"model_errors: expected shape {shape}, one for each observation time but the first, found "
+                f"{errors.shape}; they are added before these"
             )
-        return np.sqrt(cov)
-    return _arrays.cholesky(cov, sites, "background_cov")
-
-
-def _multiply(root, v):
-    return root * v if root.ndim == 1 else v @ root.T
-
-
-def _multiply_transposed(root, x):
-    return root * x if root.ndim == 1 else x @ root
-
-
-def _solve(root, x):
-    from scipy.linalg import solve_triangular
-
-    return (
-        x / root
-        if root.ndim == 1
-        else solve_triangular(root, np.moveaxis(x, -1, 0).reshape(len(root), -1), lower=True).T.reshape(x.shape)
-    )
-
-
-def _solve_transposed(root, v):
-    from scipy.linalg import solve_triangular
-
-    if root.ndim == 1:
-        return v / root
-    return solve_triangular(root, v.reshape(-1, len(root)).T, lower=True, trans="T").T.reshape(v.shape)
+        return errors

@@ -5,9 +5,15 @@ import pytest
 
 from l96kit import FourDVar, Lorenz96, Propagator
 from l96kit.checks import taylor_test
-from l96kit.observation_operators import at_sites
+from l96kit.observation_operators import at_sites, interpolation
 from l96kit.observations import Observations, interpolate, observe
 from l96kit.propagators import BlowUpError
+from l96kit.reference.linearize import adjoint
+from l96kit.reference.lorenz96 import tendency
+from l96kit.reference.observing import observe as reference_observe
+from l96kit.reference.runge_kutta import trajectory
+from l96kit.reference.variational import cost
+from l96kit.scores import rmse
 
 SITES = 12
 PROPAGATOR = Propagator(Lorenz96(SITES, 8.0), dt=0.0125)
@@ -51,6 +57,114 @@ def test_the_cost_is_the_formula():
         ((y[t, observations.sites[t]] - observations.values[t]) ** 2).sum() / 0.7**2 for t in range(5)
     ) + 0.5 * (start - background) @ np.linalg.solve(cov, start - background)
     assert FourDVar(PROPAGATOR, cov).cost(start, observations, background)[0] == pytest.approx(expected, rel=1e-12)
+
+
+TERMS = {
+    "strong": (correlated(), None),
+    "weak": (correlated(), np.full(SITES, 0.1)),
+    "no background": (None, 0.1 * correlated()),
+}
+
+
+@pytest.mark.parametrize("B, Q", TERMS.values(), ids=TERMS)
+def test_the_cost_and_its_gradient_are_those_of_the_reference(B, Q):
+    rng = np.random.default_rng(20)
+    operator = interpolation([0.3, 4.0, 7.8], SITES).pointwise("square")
+    R = np.array([[1.0, 0.2, 0.0], [0.2, 0.8, 0.1], [0.0, 0.1, 0.5]])
+    x = PROPAGATOR.forecast(rng.standard_normal(SITES), 400)
+    observations = observe(PROPAGATOR.trajectory(x, 6, 2), operator, None, rng, cov=R)
+    background, errors = x + rng.standard_normal(SITES), 0.1 * rng.standard_normal((3, SITES))
+    method = FourDVar(PROPAGATOR, B, every=2, model_cov=Q)
+    full_Q = np.diag(Q) if Q is not None and Q.ndim == 1 else Q
+
+    def reference_cost(x, errors):
+        def forecast(x):
+            return trajectory(lambda x: tendency(x, 8.0), x, 0.0125, 2, "rk4", 2)[-1]
+
+        def seen(x, t):
+            return reference_observe(x, operator.indices[0], operator.weights[0], "square")
+
+        return cost(x, errors, background, B, full_Q, forecast, seen, observations.values, R)
+
+    found = method.cost(x, observations, background, *([] if Q is None else [errors]))
+    own = errors if Q is not None else np.zeros_like(errors)
+    assert found[0] == pytest.approx(reference_cost(x, own), rel=1e-12)
+    expected = adjoint(reference_cost, [x, own], np.ones(()))
+    for gradient, exact in zip(found[1:], expected):
+        np.testing.assert_allclose(gradient, exact, rtol=0, atol=1e-10 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("B, Q", TERMS.values(), ids=TERMS)
+def test_both_minimisers_find_the_same(B, Q):
+    rng = np.random.default_rng(21)
+    start, observations = twin(rng, steps=12, number=6)
+    values = observations.values.copy()
+    values[3, 0, 2] = np.nan
+    observations = Observations(observations.operator, values)
+    background = start + rng.standard_normal(start.shape)
+    given = observations, background, None if B is None else background
+    one, other = (
+        FourDVar(PROPAGATOR, B, model_cov=Q, minimiser=name, tolerance=1e-14).assimilate(*given)
+        for name in ("L-BFGS", "Gauss-Newton")
+    )
+    np.testing.assert_allclose(other.cost, one.cost, rtol=1e-9)
+    np.testing.assert_allclose(other.state, one.state, atol=2e-4)
+    assert (other.iterations < one.iterations).all() and other.converged.all()
+    if Q is not None:
+        np.testing.assert_allclose(other.model_errors, one.model_errors, atol=2e-4)
+        whole = FourDVar(PROPAGATOR, B, model_cov=Q).cost(other.state, observations, background, other.model_errors)
+        np.testing.assert_allclose(other.cost, whole[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("Q", [None, 0.1 * correlated()], ids=["strong", "weak"])
+def test_the_increment_is_the_dense_solution(Q):
+    """One iteration of Gauss and Newton against the normal equations with explicit matrices."""
+    rng = np.random.default_rng(22)
+    start, observations = twin(rng, windows=(), steps=8, number=5, sigma=3.0)
+    B, background = correlated(), start + 0.3 * rng.standard_normal(SITES)
+    method = FourDVar(PROPAGATOR, B, iterations=1, model_cov=Q, minimiser="Gauss-Newton")
+    found = method.assimilate(observations, background, background)
+    y = PROPAGATOR.trajectory(background, 7)
+    M = [PROPAGATOR.jacobian(state) for state in y[:-1]]
+    # what each control, the start and seven errors, does to each state
+    number = SITES if Q is None else 8 * SITES
+    states = [np.eye(SITES, number)]
+    for t in range(7):
+        states.append(M[t] @ states[-1] + (0 if Q is None else np.eye(SITES, number, (t + 1) * SITES)))
+    H = np.concatenate([states[t][observations.sites[t]] for t in range(8)])
+    d = np.concatenate([observations.values[t] - y[t, observations.sites[t]] for t in range(8)])
+    prior = np.kron(np.eye(number // SITES), np.linalg.inv(B if Q is None else Q))
+    prior[:SITES, :SITES] = np.linalg.inv(B)
+    increment = np.linalg.solve(prior + H.T @ H / 9, H.T @ d / 9)
+    np.testing.assert_allclose(found.state, background + increment[:SITES], rtol=0, atol=1e-8)
+    if Q is not None:
+        np.testing.assert_allclose(found.model_errors, increment[SITES:].reshape(7, SITES), rtol=0, atol=1e-8)
+
+
+def test_a_model_with_errors_needs_the_weak_constraint():
+    """A truth with errors of the model is followed to the end of a long window by the weak constraint alone."""
+    rng = np.random.default_rng(23)
+    truth = [PROPAGATOR.forecast(rng.standard_normal(SITES), 400)]
+    for _ in range(40):
+        truth.append(PROPAGATOR.forecast(truth[-1], 4) + 0.3 * rng.standard_normal(SITES))
+    truth = np.stack(truth)
+    observations, guess = observe(truth, SITES, 0.5, rng), truth[0] + rng.standard_normal(SITES)
+    found = {}
+    for name, Q in {"strong": None, "weak": np.full(SITES, 0.09)}.items():
+        method = FourDVar(PROPAGATOR, np.ones(SITES), 4, model_cov=Q, minimiser="Gauss-Newton", tolerance=1e-6)
+        analysis = method.assimilate(observations, guess, guess)
+        found[name] = rmse(method.trajectory(analysis.state, 41, analysis.model_errors), truth).mean()
+    assert found["weak"] < 0.4 < 1.0 < found["strong"]
+
+
+def test_model_errors_without_a_covariance_are_refused():
+    start, observations = twin(np.random.default_rng(24), windows=(), steps=3)
+    with pytest.raises(ValueError, match="model_errors: expected none, found some; give a model_cov"):
+        FourDVar(PROPAGATOR).cost(start, observations, model_errors=np.zeros((2, SITES)))
+    with pytest.raises(ValueError, match=r"model_errors: expected shape \(2, 12\)"):
+        FourDVar(PROPAGATOR, model_cov=np.ones(SITES)).cost(start, observations, model_errors=np.zeros((3, SITES)))
+    with pytest.raises(ValueError, match="minimiser: expected one of 'L-BFGS', 'Gauss-Newton'"):
+        FourDVar(PROPAGATOR, minimiser="Newton")
 
 
 def test_a_site_observed_twice_counts_twice():
