@@ -67,7 +67,14 @@ def _local(args):
     local.transform(mean, A, Y, d, coefficients, pairs, room, (members, n, observations, wide, across, chunk))
 
 
+@inline
+def _resample(args):
+    mean, A, Y, d, (jitter, normals, _, _, _, _), room, shape = args
+    ensemble.resample(mean, A, Y, d, normals, jitter, room, shape)
+
+
 ANALYSES = {
+    "resample": _resample,
     "transform": _of_ensemble_alone(ensemble.transform),
     "perturb": _perturb,
     "finite size": _finite_size,
@@ -89,6 +96,8 @@ def room_of(method, members, observations, sites, lanes, most):
 
     order = min(members, observations) if method == "perturb" else members
     chunk, matrix, beyond = whole(sites), in_fours(order) * whole(order) * (method != "serial"), 0
+    if method == "resample":
+        matrix = in_fours(sites) * whole(sites)
     if method == "local":
         n = members + members % 2
         lines = in_fours(n * n + n)

@@ -148,7 +148,7 @@ class EnsembleFilter:
             tuning[:, column] = for_each(numbers, leading, name)
         p = propagator._parameters(x)
         coefficients = self._coefficients(observations, propagator.model, x.shape, x.dtype)
-        counts = self._normals(observations.operator.n), self.rotation * members * (members - 1) // 2
+        counts = self._normals(observations), self.rotation * members * (members - 1) // 2
         rngs = _one_each(rng, experiments, sum(counts))
         means = np.full((2, times if keep == "means" else 0, experiments, sites), np.nan, x.dtype)
         scores = np.full((times, experiments, 2, 3), np.nan, x.dtype)
@@ -214,7 +214,7 @@ class EnKF(EnsembleFilter):
     kernel: ClassVar[str] = "perturb"
 
     def _normals(self, observations):
-        return observations * self.members
+        return observations.operator.n * self.members
 
 
 @dataclass(frozen=True)
@@ -322,6 +322,36 @@ class IEnKS(EnsembleFilter):
 
     def _window(self):
         return self.lag, self.iterations
+
+
+@dataclass(frozen=True)
+class ParticleFilter(EnsembleFilter):
+    """The bootstrap filter for models of a few sites: members are drawn anew by their likelihoods at each analysis,
+    systematically, and moved a little, as one model run would stay the same.
+
+    jitter : multiplies the bandwidth of a Gaussian kernel that suits a Gaussian, in the covariance of the weighted
+        members; 0 leaves copies, which need a model with noise of its own
+
+    It takes thousands of members, and CRPS, which costs their square: `probabilistic=False` leaves that out.
+
+    Source: Gordon, Salmond & Smith (1993); Kitagawa (1996) for the draw; Musso, Oudjane & Le Gland (2001).
+    """
+
+    jitter: Any = 1.0
+
+    kernel: ClassVar[str] = "resample"
+
+    def __post_init__(self):
+        super().__post_init__()
+        jitter = np.asarray(self.jitter)
+        if jitter.dtype.kind not in "fiu" or not (np.isfinite(jitter) & (jitter >= 0)).all():
+            raise ValueError(f"jitter: expected numbers of 0 or more, found {self.jitter!r}; 1 is the usual kernel")
+
+    def _tuned(self):
+        return "jitter", self.jitter
+
+    def _normals(self, observations):
+        return 1 + self.members * observations.operator.sites
 
 
 def _independent(observations, name):

@@ -8,6 +8,7 @@ after, as they do in DAPPER.
 import numpy as np
 from scipy.linalg import sqrtm
 from scipy.optimize import minimize_scalar
+from scipy.special import ndtr
 
 
 def anomalies(E):
@@ -115,6 +116,20 @@ def iterated(E, forecast, observe, y, R, iterations):
         change = np.linalg.solve(hessian, B @ inverse @ (y - Y.mean(axis=0)) - divisor * w)
         w, T = w + change, np.real(sqrtm(divisor * np.linalg.inv(hessian)))
     return mean + w @ A + T @ A, later.mean(axis=0) + change @ sensitivity + T @ sensitivity
+
+
+def resampled(E, Y, y, R, normals, jitter=0.0):
+    """The bootstrap filter: systematic draws by likelihood (Kitagawa 1996) and a Gaussian kernel about each (Musso,
+    Oudjane & Le Gland 2001). `normals` are one number, and then one for each member and site."""
+    members, sites = E.shape
+    weights = np.array([np.exp(-0.5 * (y - own) @ np.linalg.solve(R, y - own)) for own in Y])
+    weights /= weights.sum()
+    places = (ndtr(normals[0]) + np.arange(members)) / members
+    drawn = np.searchsorted(np.cumsum(weights), places).clip(max=members - 1)
+    cov = (E - weights @ E).T @ np.diag(weights) @ (E - weights @ E)
+    bandwidth = (4 / (sites + 2) / members) ** (1 / (sites + 4))
+    moves = normals[1:].reshape(members, sites) @ np.linalg.cholesky(cov).T if jitter else 0.0
+    return E[drawn] + jitter * bandwidth * moves
 
 
 def inflated(E, factor):

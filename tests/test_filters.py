@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from l96kit import Emulator, KuramotoSivashinsky, Lorenz96, Propagator, StencilModel, scores
-from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS
+from l96kit import Emulator, KuramotoSivashinsky, Lorenz63, Lorenz96, Propagator, StencilModel, scores
+from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS, ParticleFilter
 from l96kit.localization import Localization, ring_distance
 from l96kit.networks import sq_net, sq_net_of_lorenz96
 from l96kit.observation_operators import Pointwise, at_sites, every_site, interpolation, linear, rotating
@@ -28,6 +28,8 @@ def reference_analysis(method, E, Y, y, R, normals, operator):
     n = len(y)
     if isinstance(method, EnKF):
         return reference.stochastic(E, Y, y, R, normals.reshape(n, -1).T)
+    if isinstance(method, ParticleFilter):
+        return reference.resampled(E, Y, y, R, normals, method.jitter)
     if isinstance(method, ESRF):
         return reference.serial(E, Y, y, R)
     if isinstance(method, EnKFN):
@@ -53,7 +55,7 @@ def run_reference(method, observations, R, ensemble, rng):
     for e, own in enumerate(rng.spawn(EXPERIMENTS)):
         E = ensemble[e].astype(float)
         drawing, turning = own.spawn(2)
-        normals = drawing.standard_normal((CYCLES, operator.n * members))
+        normals = drawing.standard_normal((CYCLES, method._normals(observations)))
         turns = turning.standard_normal((CYCLES, members * (members - 1) // 2))
         for t in range(CYCLES):
             forecast = PROPAGATOR.forecast(E, EVERY)
@@ -72,6 +74,8 @@ METHODS = {
     "ESRF": ESRF(8, 1.02),
     "EnKF-N": EnKFN(9, rotation=True, strength=1.5),
     "LETKF": LETKF(7, 1.02, localization=Localization(2.0)),
+    "particles": ParticleFilter(40, jitter=0.7),
+    "particles, copies": ParticleFilter(11, jitter=0.0),
     "LETKF, even": LETKF(6, localization=Localization(1.5, "gauss"), rotation=True),
 }
 
@@ -212,6 +216,22 @@ def test_the_stochastic_filter_converges_to_kalman_with_the_square_root_of_its_m
     assert rate == pytest.approx(0.5, abs=0.12)
 
 
+def test_particles_find_the_mean_and_covariance_of_kalman():
+    """With a perfect model the first analysis has them; of later ones the kernels make the covariance wider."""
+    rng = np.random.default_rng(30)
+    model = Propagator(Lorenz63(), 0.01)
+    prior = np.diag([1.0, 2.0, 0.5])
+    ensemble = rng.multivariate_normal([1.0, -2.0, 20.0], prior, 200_000)
+    forecast = model.forecast(ensemble, 5)
+    observations = Observations(every_site(3), np.array([[1.0, -3.0, 18.0]]), 1.0)
+    found = ParticleFilter(200_000, jitter=0.3).assimilate(
+        model, observations, ensemble, 5, rng=rng, probabilistic=False
+    )
+    mean, cov = reference.kalman(forecast.mean(axis=0), np.cov(forecast.T), np.eye(3), np.eye(3), [1.0, -3.0, 18.0])
+    np.testing.assert_allclose(found.analysis[0], mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(found.ensemble.T), cov, atol=0.03)
+
+
 def test_a_local_filter_of_infinite_radius_is_the_global_one():
     rng = np.random.default_rng(8)
     truth, observations, ensemble = setting(9, rotating(2, SITES), rng)
@@ -341,6 +361,7 @@ BAD_METHODS = {
     "localization": (TypeError, "localization: expected a Localization", lambda: LETKF(4, localization=2.0)),
     "lag": (ValueError, "lag: expected at least 1, found 0", lambda: IEnKS(4, lag=0)),
     "tolerance": (ValueError, "tolerance: expected 0 or more", lambda: IEnKS(4, tolerance=-1.0)),
+    "jitter": (ValueError, "jitter: expected numbers of 0 or more", lambda: ParticleFilter(4, jitter=-1.0)),
     "strength": (ValueError, "strength: expected positive finite numbers", lambda: EnKFN(4, strength=0.0)),
 }
 
