@@ -12,8 +12,9 @@ An experiment is what a tile is elsewhere: one worker goes through its cycles. `
         ..) of the analysis and of a rotation, none of them if there is none
     coefficients (period, number), of a localization, see `local`
     truth (cycle, experiment, site), and what is kept: means (2, cycle, experiment, site) of forecasts and analyses, or
-        no cycles of them; and (scores, ranks): (cycle, experiment, 2, 3), RMSE of the mean, spread and CRPS of both,
-        and (experiment, 2, members + 1), how often the truth had so many members below it, or none
+        no cycles of them; and (scores, ranks, innovations): (cycle, experiment, 2, 3), RMSE of the mean, spread and
+        CRPS of both; (experiment, 2, members + 1), how often the truth had so many members below it, or none; (cycle,
+        experiment, 2), see `scoring.score_innovation`
     (sites in a row, sites in a chunk, numbers of a matrix, tile arrays for all that)
 
 An ensemble that left the finite numbers is NaN from then on, and nothing more is kept of it.
@@ -28,7 +29,7 @@ from l96kit.kernels.ensemble import abandon, assemble, iterate, rotate, split, s
 from l96kit.kernels.matrices import fill, is_finite, rows_of, scale
 from l96kit.kernels.observing import observing, whiten
 from l96kit.kernels.schemes import one_step
-from l96kit.kernels.scoring import record
+from l96kit.kernels.scoring import record, score_innovation
 from l96kit.kernels.tile import U, fields_of, transfer
 
 INFLATION, TUNED = 0, 1  # columns of `tuning`
@@ -187,6 +188,7 @@ def bodies(model, tableau, team, lanes, uniform):
                 record(mean, A, truth, means, found, place, 0, total)
                 observe(x, indices[now], weights[now], Y)
                 whiten(Y, values[t, experiment], root, d, errors, members)
+                score_innovation(Y, d, values[t, experiment], members, found[2][t, experiment])
                 coefficients_now = coefficients[(begin + t) % coefficients.shape[0]]
                 more = tuning[experiment, TUNED], normals[experiment, t], coefficients_now, errors, rest, sizes[1]
                 analyse((mean, A, Y, d, more, room, (members, observations, whole(members))))
@@ -231,6 +233,8 @@ def bodies(model, tableau, team, lanes, uniform):
                     record(later_mean, later_A, truth, means, found, place, 0, total)
                 observe(later, indices[now], weights[now], Y)
                 whiten(Y, values[t, experiment], root, d, seen, members)
+                if iteration == 0:
+                    score_innovation(Y, d, values[t, experiment], members, found[2][t, experiment])
                 if not iterate(w, Y, d, seen, before, room, shape) > tolerance:
                     break
             update_end(later_mean, later_A, before, room, B, shape)

@@ -9,7 +9,7 @@ RMSE, SPREAD, CRPS = 0, 1, 2
 
 @called
 def score(mean, A, truth, members, found, ranks, total):
-    """RMSE, spread and CRPS to `found`; ranks are counted if there is room for them."""
+    """RMSE, spread and CRPS to `found`; ranks are counted if there is room for them and all is finite."""
     sites, width, zero = truth.shape[0], mean.shape[0], mean.dtype.type(0)
     error = total[:sites]
     copy(truth, error)
@@ -17,8 +17,8 @@ def score(mean, A, truth, members, found, ranks, total):
     half = mean.dtype.type(0.5)
     found[RMSE] = (inner_product(error, error) / mean.dtype.type(sites)) ** half
     found[SPREAD] = (inner_product(A, A) / mean.dtype.type(sites * (members - 1))) ** half
-    if ranks.shape[0] == 0:
-        return
+    if ranks.shape[0] == 0 or found[RMSE] - found[RMSE] != zero:
+        return  # not wanted, no truth, or beyond the finite numbers
     from_truth = between = zero
     for i in range(members):
         own = A[i * width : i * width + sites]
@@ -42,10 +42,23 @@ def distance(x, y):
     return total
 
 
+@called
+def score_innovation(Y, d, values, members, found):
+    """RMS of the innovation in units of the error, and what the ensemble makes one expect of it: the mean square is one
+    and the variance of what the members observe. NaN stays where nothing was observed."""
+    seen, one = 0, d.dtype.type(1)
+    for q in range(values.shape[0]):
+        seen += values[q] == values[q]
+    if seen:
+        n, half = d.dtype.type(seen), d.dtype.type(0.5)
+        found[0] = (inner_product(d, d) / n) ** half
+        found[1] = (one + inner_product(Y, Y) / (n * d.dtype.type(members - 1))) ** half
+
+
 @inline
 def record(mean, A, truth, means, found, place, which, total):
     """Keep what is wanted of a forecast (0) or an analysis (1)."""
-    (t, experiment, members), (scores, ranks) = place, found
+    (t, experiment, members), (scores, ranks, _) = place, found
     if means.shape[1]:
         copy(mean[: truth.shape[2]], means[which, t, experiment])
     score(mean, A, truth[t, experiment], members, scores[t, experiment, which], ranks[experiment, which], total)

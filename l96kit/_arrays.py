@@ -9,6 +9,14 @@ PRECISIONS = (np.dtype("float32"), np.dtype("float64"))
 MOST = 2**62  # whole numbers beyond are mistakes
 
 
+class OfArrays:
+    """A result that shows the shapes of its arrays, not their numbers."""
+
+    def __repr__(self):
+        shown = (f"{name} {value.shape}" for name, value in vars(self).items() if isinstance(value, np.ndarray))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
 def on_device(x):
     """Whether x lies on a GPU."""
     return hasattr(x, "__cuda_array_interface__")

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 from l96kit.kernels.launch import is_watched
 
+LARGE = 10_000  # units, of which a bar counts thousands
 IN_A_LOG = 30.0  # seconds before the first line, and between two
 
 
@@ -12,6 +13,9 @@ class _Silent:
         pass
 
     def set_postfix(self, **values):
+        pass
+
+    def unpause(self):
         pass
 
 
@@ -24,6 +28,6 @@ def progress_bar(total, unit, wanted=True, label=None):
     from tqdm import tqdm
 
     delay, between = (0.5, 0.1) if is_watched() else (IN_A_LOG, IN_A_LOG)
-    options = {"delay": delay, "mininterval": between, "unit_scale": True, "dynamic_ncols": True}
+    options = {"delay": delay, "mininterval": between, "unit_scale": total >= LARGE, "dynamic_ncols": True}
     with tqdm(total=total, unit=unit, desc=label, **options) as bar:
         yield bar

@@ -19,8 +19,8 @@ from l96kit.propagators import Propagator
 from l96kit.scores import rmse
 
 
-@dataclass(frozen=True)
-class Baseline:
+@dataclass(frozen=True, repr=False)
+class Baseline(_arrays.OfArrays):
     """What a method did; `...` are the experiments.
 
     forecast, analysis : (time, ..., site)

@@ -141,7 +141,8 @@ class ModelCheck(NamedTuple):
 
 
 def check_model(model, x=None, rng=None) -> ModelCheck:
-    """Check the three functions of a `StencilModel` (or a model of ours) against one another, parameters a site each.
+    """Check the three functions of a model of sites, a `StencilModel` or one of ours, against one another, with a
+    parameter for each site.
 
     Parameters
     ----------
@@ -158,8 +159,8 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
     """
     if not model.is_local:
         raise TypeError(
-            f"model: expected one made of functions of a site, found {type(model).__name__}; check its functions "
-            "without its network, if it has one, and the whole with l96kit.dot_test and l96kit.taylor_test"
+            f"model: expected one made of functions of a site, found {type(model).__name__}; check a propagator of it "
+            "with l96kit.dot_test and l96kit.taylor_test"
         )
     rng = np.random.default_rng(0) if rng is None else rng
     model = _with_a_parameter_a_site(model)

@@ -21,13 +21,14 @@ class Emulator(Model):
     ----------
     network : of what layers
     weights : (weight,), for `network`; the gradient of "weights" has this shape
-    sites : length of the ring; a network trained on one serves any other
+    sites : length of the ring, which the weights do not tell: a network trained on one serves any other
     base : a model to which the network is added, such as `Lorenz96(40, 8.0)`; then `sites` is the base's
 
     Raises
     ------
     ValueError, TypeError
-        weights of another network, or not finite; a ring that is shorter than a layer is wide
+        weights of another network, or not finite; a ring of fewer sites than the network looks to one side, which is
+        rounded up to a power of two, as networks share their compiled kernels
     """
 
     network: Network = field()

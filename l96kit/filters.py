@@ -20,8 +20,8 @@ BLOCK_NUMBERS = 2_000_000  # random numbers that are drawn at once
 KEPT = ("means", "scores")
 
 
-@dataclass(frozen=True)
-class Assimilation:
+@dataclass(frozen=True, repr=False)
+class Assimilation(_arrays.OfArrays):
     """What a filter did, cycle by cycle; `...` are the experiments.
 
     An experiment whose ensemble left the finite numbers has NaN from then on.
@@ -32,6 +32,9 @@ class Assimilation:
     forecast_spread, analysis_spread : (time, ...), see `scores.spread`; after inflation
     forecast_crps, analysis_crps : (time, ...), see `scores.crps`; NaN if not wanted
     forecast_ranks, analysis_ranks : (..., member + 1), see `scores.rank_histogram`; None if not wanted
+    innovation : (time, ...), root of the mean square of observation minus forecast, in units of the observation error
+    innovation_expected : (time, ...), what it would be of an ensemble that knows its error: the root of one and the
+        mean variance of what the members observe (Desroziers et al. 2005, eq. 1)
     """
 
     ensemble: np.ndarray
@@ -45,6 +48,8 @@ class Assimilation:
     analysis_crps: np.ndarray
     forecast_ranks: Any
     analysis_ranks: Any
+    innovation: np.ndarray
+    innovation_expected: np.ndarray
 
     def averages(self, burn_in=0) -> dict:
         """Means over the cycles after the first `burn_in`: name of a score -> (...); NaN where one blew up.
@@ -55,6 +60,7 @@ class Assimilation:
         if not 0 <= burn_in < cycles:
             raise ValueError(f"burn_in: expected 0..{cycles - 1} of {cycles} cycles, found {burn_in}; leave some")
         names = [f"{which}_{score}" for which in ("forecast", "analysis") for score in ("rmse", "spread", "crps")]
+        names += ["innovation", "innovation_expected"]
         return {name: getattr(self, name)[burn_in:].mean(axis=0) for name in names}
 
     @property
@@ -152,16 +158,17 @@ class EnsembleFilter:
         rngs = _one_each(rng, experiments, sum(counts))
         means = np.full((2, times if keep == "means" else 0, experiments, sites), np.nan, x.dtype)
         scores = np.full((times, experiments, 2, 3), np.nan, x.dtype)
+        innovations = np.full((times, experiments, 2), np.nan, x.dtype)
         ranks = np.zeros((experiments, 2, members + 1 if probabilistic else 0), np.int64)
         clock = float(propagator.dt), int(every), *self._window()
         block = max(1, min(BLOCK_CYCLES, BLOCK_NUMBERS // max(1, experiments * sum(counts))))
         for now, observed in cycles.blocks(block, progress, type(self).__name__):
             drawn = [_drawn(*pair, now.stop - now.start, x.dtype) for pair in zip(rngs, counts)]
-            kept, found = np.ascontiguousarray(means[:, now]), (scores[now], ranks)
+            kept, found = np.ascontiguousarray(means[:, now]), (scores[now], ranks, innovations[now])
             data = (x, p, clock, *observed, (tuning, *drawn), coefficients, cycles.truth[now], kept, found)
             kernels.launch_filter(self.kernel, cycles.kernel, propagator.scheme, data, propagator.threads)
             means[:, now] = kept
-        return _result(x, means, scores, ranks, leading, np.isfinite(cycles.truth).all())
+        return _result(x, means, scores, ranks, innovations, leading, np.isfinite(cycles.truth).all())
 
 
 def _one_each(rng, experiments, numbers):
@@ -187,7 +194,7 @@ def _drawn(rngs, number, cycles, dtype):
     return np.stack([rng.standard_normal((cycles, number), dtype) for rng in rngs])
 
 
-def _result(x, means, scores, ranks, leading, scored):
+def _result(x, means, scores, ranks, innovations, leading, scored):
     times, (_, _, _, sites) = len(scores), means.shape
     scores = np.moveaxis(scores.reshape(times, *leading, 2, 3), (-2, -1), (0, 1))
     forecast, analysis = means.reshape(2, -1, *leading, sites) if means.shape[1] else (None, None)
@@ -198,6 +205,7 @@ def _result(x, means, scores, ranks, leading, scored):
         analysis,
         *(scores[which, score] for score in range(3) for which in range(2)),
         *((None, None) if counts is None else (counts[..., 0, :], counts[..., 1, :])),
+        *np.moveaxis(innovations.reshape(times, *leading, 2), -1, 0),
     )
 
 

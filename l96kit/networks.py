@@ -49,7 +49,7 @@ def product(of, channels=1) -> Layer:
 
 
 def add(of) -> Layer:
-    """The sum of two sources, channel by channel: a connection past the layers in between."""
+    """The sum of two sources, of just as many channels: a connection past the layers in between."""
     return Layer("sum", _sources(of, 2))
 
 
@@ -64,10 +64,12 @@ def leaky_relu(of=None) -> Layer:
 
 
 def tanh(of=None) -> Layer:
+    """tanh x"""
     return Layer("tanh", _sources(of))
 
 
 def square(of=None) -> Layer:
+    """x^2"""
     return Layer("square", _sources(of))
 
 
@@ -325,12 +327,17 @@ def load(path):
             network, weights = Network(layers, found["name"]), _arrays.floating(variables["weights"][1], "weights")
             for row in weights.reshape(-1, weights.shape[-1]):
                 network.checked_weights(row)
-            return network, weights, attributes
+            return network, weights, {name: _plain(value) for name, value in attributes.items()}
     except (LookupError, TypeError, ValueError) as problem:
         raise ValueError(
             f"{path}: expected a network that l96kit saved, found none ({problem}); name another file"
         ) from None
     raise ValueError(f"{path}: expected format {FORMAT}, found {version!r}; read it with the l96kit that wrote it")
+
+
+def _plain(value):
+    """A number of Python for one of NumPy's."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 # --- the networks of Nonnenmacher & Greenberg (2021) ----------------------------------------------------------------

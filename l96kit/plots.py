@@ -103,3 +103,52 @@ def lyapunov(exponents, ax=None):
     ax.plot(np.arange(1, len(exponents) + 1), exponents, "o-", color=COLOURS[0], markersize=3)
     ax.set(xlabel="index", ylabel="Lyapunov exponent (per time unit)", title="Lyapunov spectrum")
     return ax
+
+
+def error_and_spread(rmse, spread, dt, ax=None):
+    """RMSE and spread (time,) of a filter, `dt` time units from analysis to analysis."""
+    ax = _axes(ax)
+    time = np.arange(1, len(rmse) + 1) * dt
+    ax.plot(time, rmse, color=COLOURS[0], label="RMSE of the mean")
+    ax.plot(time, spread, color=COLOURS[1], linestyle=STYLES[1], label="spread")
+    ax.set(xlabel="time (time units)", ylabel="dimensionless", title="error and spread", ylim=(0, None))
+    ax.legend()
+    return ax
+
+
+def rank_histogram(counts, ax=None):
+    """How often the truth had so many members below it (N + 1,), over what a reliable ensemble would have."""
+    ax = _axes(ax)
+    counts = np.asarray(counts, float)
+    ax.bar(np.arange(len(counts)), counts / counts.mean(), width=1.0, color=COLOURS[5], edgecolor="white")
+    ax.axhline(1, color=COLOURS[6], linestyle=STYLES[1], linewidth=1)
+    ax.set(xlabel="members below the truth", ylabel="frequency over that of a flat histogram", title="rank histogram")
+    return ax
+
+
+def spread_skill(spread, rmse, bins=10, ax=None):
+    """Root of the mean square error in classes of equal size of the spread; both (time, ...), in any shape.
+
+    A reliable ensemble lies on the diagonal, but for a factor sqrt((N + 1) / N).
+    """
+    ax = _axes(ax)
+    spread, rmse = np.ravel(spread), np.ravel(rmse)
+    classes = np.array_split(np.argsort(spread), bins)
+    x, y = (np.array([np.sqrt(np.mean(part[own] ** 2)) for own in classes]) for part in (spread, rmse))
+    ax.plot(x, y, "o-", color=COLOURS[0], label=f"{bins} classes of spread")
+    ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+    ax.plot(ends, ends, color="0.5", linestyle=STYLES[1], label="reliable")
+    ax.set(xlabel="spread (dimensionless)", ylabel="RMSE (dimensionless)", title="spread and skill")
+    ax.legend()
+    return ax
+
+
+def errors_ahead(leads, errors, ax=None):
+    """RMSE of forecasts against lead time (lead,), in time units: dict of label -> (lead, ...), mean over the rest."""
+    ax = _axes(ax)
+    for (label, error), colour, style in zip(errors.items(), COLOURS, STYLES):
+        error = np.reshape(error, (len(leads), -1))
+        ax.plot(leads, np.nanmean(error, axis=1), color=colour, linestyle=style, marker="o", label=label)
+    ax.set(xlabel="lead time (time units)", ylabel="RMSE (dimensionless)", title="forecasts from analyses")
+    ax.legend()
+    return ax

@@ -1,6 +1,6 @@
 """How fast errors grow: Lyapunov exponents, singular vectors, adjoint sensitivities."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class LyapunovSpectrum:
     exponents: np.ndarray
     spread: np.ndarray
     dimension: float | None
-    state: np.ndarray
+    state: np.ndarray = field(repr=False)
 
     @property
     def positive(self) -> int:

@@ -201,7 +201,8 @@ def load(path):
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a file, found none; mend the path")
+        found = "a folder" if path.is_dir() else "none"
+        raise FileNotFoundError(f"{path}: expected a file, found {found}; mend the path")
     try:
         with h5py.File(path, "r") as file:
             variables = {
@@ -216,4 +217,6 @@ def load(path):
             "with h5py"
         ) from None
     except OSError as problem:
-        raise ValueError(f"{path}: expected a whole HDF5 file, found that {problem}; write it anew") from problem
+        raise ValueError(
+            f"{path}: expected a whole HDF5 file, found that {problem}; remove it or write it anew"
+        ) from problem

@@ -207,17 +207,25 @@ class Training:
                 run = Run.load(checkpoint, about)
         per_epoch = training.count // self.batch
         between, last = self.validate_every or per_epoch, self.epochs * per_epoch
+        if run.done > last:
+            raise ValueError(
+                f"epochs: expected at least the {run.done // per_epoch} that the checkpoint has been through, found "
+                f"{self.epochs}; ask for more or name another file"
+            )
         run.go_on(self, last)
         saved, pace = time.monotonic(), 1.0
         orders = Orders(seeds, training.count, self.batch)
         with progress_bar(last, "updates", progress, "training") as bar:
             bar.update(run.done)
+            resumed = run.done
             while run.active.any():
                 due = min(run.done + between - run.done % between, last)
                 updates = max(1, min(due - run.done, int(TURN * pace)))
                 started = time.monotonic()
                 self._update(run, training, orders, updates)
                 pace = updates / max(time.monotonic() - started, 1e-6)
+                if run.done - updates == resumed:
+                    bar.unpause()  # what the first ones took was compilation
                 if run.done == due:
                     self._validate(run, validation, last)
                 bar.set_postfix(refresh=False, **run.summary())

@@ -12,6 +12,7 @@ from l96kit.filters import EnsembleFilter
 from l96kit.observation_operators import ObservationOperator
 from l96kit.observations import Observations, observe
 from l96kit.propagators import Propagator
+from l96kit.scores import rmse
 
 STARTS = ("climatology", "truth")
 _TRUTH, _NOISE, _ENSEMBLE, _METHOD = range(4)  # what random numbers are for
@@ -30,7 +31,7 @@ class TwinExperiment:
     cycles : observation times
     seeds : whole numbers
     spin_up : time units from small random perturbations of rest to the start of the truth
-    start : where ensembles start: "climatology", states of other runs, or "truth", the truth with errors
+    start : where ensembles start: "climatology", other runs of what the truth comes from, or "truth", that with errors
     spread : standard deviation of these errors
     simulator : what the truth comes from; None takes the propagator, which is then perfect
 
@@ -69,6 +70,10 @@ class TwinExperiment:
             raise ValueError(f"seeds: expected different whole numbers, found {self.seeds!r}; give at least one")
         object.__setattr__(self, "seeds", seeds)
 
+    @property
+    def _source(self):
+        return self.propagator if self.simulator is None else self.simulator
+
     def _rngs(self, purpose):
         return [np.random.default_rng([seed, purpose]) for seed in self.seeds]
 
@@ -79,7 +84,7 @@ class TwinExperiment:
 
     @cached_property
     def _simulated(self):
-        run = self.propagator if self.simulator is None else self.simulator
+        run = self._source
         rest = np.stack([rng.standard_normal(run.model.sites) for rng in self._rngs(_TRUTH)])
         ratio = self.every * self.propagator.dt / run.dt
         if abs(ratio - round(ratio)) > 1e-9 or round(ratio) < 1:
@@ -112,7 +117,7 @@ class TwinExperiment:
         drawn = np.stack([rng.standard_normal(shape) for rng in self._rngs(_ENSEMBLE)])
         if self.start == "truth":
             return self._simulated[0][:, None] + self.spread * drawn
-        return self._spun_up(drawn.reshape(-1, shape[1]), self.propagator).reshape(drawn.shape)
+        return self._spun_up(drawn.reshape(-1, shape[1]), self._source).reshape(drawn.shape)
 
     def run(self, method, keep="means", probabilistic=True, progress=False):
         """What a method makes of it: an `Assimilation` of a filter, a `Baseline` of one of `l96kit.baselines`, which
@@ -134,3 +139,29 @@ class TwinExperiment:
             probabilistic,
             progress,
         )
+
+    def lead_errors(self, found, leads, burn_in=0, stride=1):
+        """RMSE of forecasts from the analyses of a method, their means, so many cycles ahead: (lead, time, seed).
+
+        found : what `run` gave, with means
+        leads : whole numbers of cycles, 0 for the analysis itself
+        burn_in, stride : the first cycle from which there is a forecast, and cycles to the next one
+
+        Times are those of the start of a forecast; all leads have the same. What blew up is NaN.
+        """
+        leads = [_arrays.count(lead, "leads", 0) for lead in np.atleast_1d(leads).tolist()]
+        if found.analysis is None:
+            raise ValueError("found: expected means of analyses, found scores alone; run with keep='means'")
+        last = self.cycles - max(leads)
+        if not 0 <= burn_in < last:
+            raise ValueError(
+                f"leads: expected forecasts that end within the {self.cycles} cycles, found none of {max(leads)} after "
+                f"{burn_in}; choose shorter ones"
+            )
+        begins = np.arange(burn_in, last, _arrays.count(stride, "stride"))
+        x = np.where(np.isfinite(found.analysis[begins]), found.analysis[begins], 0)
+        ahead = [x]
+        for _ in range(max(leads)):
+            ahead.append(self.propagator.forecast(ahead[-1], self.every))
+        errors = np.stack([rmse(ahead[lead], self.truth[begins + lead]) for lead in leads])
+        return np.where(np.isfinite(found.analysis[begins]).all(axis=-1), errors, np.nan)

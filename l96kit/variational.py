@@ -14,8 +14,8 @@ from l96kit.observations import Observations
 from l96kit.propagators import Propagator
 
 
-@dataclass(frozen=True)
-class Analysis:
+@dataclass(frozen=True, repr=False)
+class Analysis(_arrays.OfArrays):
     """What 4D-Var found, for each window.
 
     state : (..., site), the analysis at the start of the window

@@ -97,12 +97,19 @@ def test_cycles_are_those_of_the_reference(method):
                 np.testing.assert_allclose(getattr(found, which)[t, e], ensemble.mean(axis=0), atol=tolerance)
                 assert own["rmse"] == pytest.approx(scores.rmse(ensemble.mean(axis=0), truth[t, e]), rel=10 * tolerance)
                 assert own["spread"] == pytest.approx(scores.spread(ensemble), rel=10 * tolerance)
+                if which == "forecast":
+                    Y = operator.observe(ensemble, t)
+                    innovation = (observations.values[t, e] - Y.mean(axis=0)) / 0.7
+                    assert found.innovation[t, e] == pytest.approx(np.sqrt(np.mean(innovation**2)), rel=10 * tolerance)
+                    total = 1 + Y.var(axis=0, ddof=1).mean() / 0.49
+                    assert found.innovation_expected[t, e] == pytest.approx(np.sqrt(total), rel=10 * tolerance)
                 assert own["crps"] == pytest.approx(scores.crps(ensemble, truth[t, e]), rel=10 * tolerance)
     for e in range(EXPERIMENTS):
         np.testing.assert_allclose(found.ensemble[e], expected[-1][e][1], atol=tolerance)
         counts = sum(scores.rank_histogram(expected[t][e][0], truth[t, e], rng) for t in range(CYCLES))
         np.testing.assert_array_equal(found.forecast_ranks[e], counts)
     assert not found.blew_up.any()
+    assert "analysis_rmse (4, 2)" in repr(found)
 
 
 @pytest.mark.parametrize("method", [EnKF(9), ETKF(7), IEnKS(7, lag=1, iterations=2)], ids=["EnKF", "ETKF", "IEnKS"])
@@ -332,6 +339,7 @@ def test_an_ensemble_that_blows_up_leaves_the_others_alone():
     assert found.blew_up.tolist() == [True, False]
     assert np.isnan(found.analysis_rmse[-1, 0]) and np.isnan(found.analysis[-1, 0]).all()
     np.testing.assert_array_equal(found.ensemble[1], expected.ensemble[1])
+    assert found.analysis_ranks[0].sum() == SITES * np.isfinite(found.analysis_rmse[:, 0]).sum()  # not of what is NaN
 
 
 def cubed(x):

@@ -15,6 +15,10 @@ CALLS = {
     "rmse": lambda ax: plots.rmse_against_window([8, 16], {"analysis": ([1.0, 0.5], [0.1, 0.1])}, 0.0125, ax=ax),
     "sensitivity": lambda ax: plots.sensitivity(FIELD, 0.05, 3, ax=ax),
     "growth": lambda ax: plots.growth(np.arange(6.0), np.exp(FIELD), 1.7, ax=ax),
+    "error and spread": lambda ax: plots.error_and_spread([1.0, 0.5], [0.8, 0.4], 0.1, ax=ax),
+    "ranks": lambda ax: plots.rank_histogram([3, 1, 2], ax=ax),
+    "spread and skill": lambda ax: plots.spread_skill(np.abs(FIELD), np.abs(FIELD), 4, ax=ax),
+    "errors ahead": lambda ax: plots.errors_ahead([0, 1], {"ETKF": np.abs(FIELD[:2])}, ax=ax),
     "lyapunov": lambda ax: plots.lyapunov([1.0, 0.0, -2.0], ax=ax),
 }
 

@@ -10,6 +10,7 @@ from l96kit.baselines import CycledFourDVar
 from l96kit.filters import ETKF, LETKF, EnKF
 from l96kit.localization import Localization
 from l96kit.observation_operators import at_sites, every_site, rotating
+from l96kit.scores import rmse
 from l96kit.twin_experiments import TwinExperiment
 
 SITES = 12
@@ -86,3 +87,16 @@ def test_a_baseline_sees_the_same():
     assert (found.analysis_rmse[50:].mean(axis=0) < 0.4).all()
     with pytest.raises(TypeError, match="method: expected a filter such as"):
         experiment.run("4D-Var")
+
+
+def test_errors_of_forecasts_ahead():
+    found = EXPERIMENT.run(ETKF(6, 1.02))
+    errors = EXPERIMENT.lead_errors(found, (0, 1, 3), burn_in=1, stride=2)
+    assert errors.shape == (3, 1, 2)
+    later = PROPAGATOR.forecast(found.analysis[1], 6)
+    np.testing.assert_allclose(errors[0, 0], found.analysis_rmse[1])
+    np.testing.assert_allclose(errors[2, 0], rmse(later, EXPERIMENT.truth[4]))
+    with pytest.raises(ValueError, match="leads: expected forecasts that end within the 6 cycles"):
+        EXPERIMENT.lead_errors(found, 6)
+    with pytest.raises(ValueError, match="found: expected means of analyses"):
+        EXPERIMENT.lead_errors(EXPERIMENT.run(ETKF(6, 1.02), keep="scores"), 1)
