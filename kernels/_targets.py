@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import os
 import platform
+import secrets
 import sys
 import tempfile
 import threading
@@ -17,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import NamedTuple
@@ -25,6 +27,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 from numba import njit
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import FunctionCache
 from numba.core.compiler import Compiler
 from numba.core.inline_closurecall import InlineWorker
@@ -54,7 +57,7 @@ class _Compiler(Compiler):
         before = _Compiler._now
         _Compiler._interleave(self.vectors)
         try:
-            with _translating_once():
+            with _one_compilation():
                 return super().compile_extra(func)
         finally:
             _Compiler._interleave(before)
@@ -84,11 +87,14 @@ _translations = {}  # of functions that are inlined, during one compilation
 
 
 @contextmanager
-def _translating_once():
-    """What is inlined at many places is translated once, and where it came from is not copied with it.
+def _one_compilation():
+    """What is inlined at many places is translated once, and where it came from is not copied with it; functions get
+    names that no other kernel has.
 
-    Numba does both anew for each place, which took a quarter of the time. It compiles one function at a time, with all
-    it calls, so nobody else meets the changes.
+    Numba does the former anew for each place, which took a quarter of the time. It compiles one function at a time,
+    with all it calls, so nobody else meets the changes. And it numbers functions from 1 in each process, where the
+    number is part of the name in the machine code: of two functions of one name that two processes kept in the cache,
+    a third one would run whichever it loads first.
     """
     translate = InlineWorker.run_untyped_passes
 
@@ -101,6 +107,7 @@ def _translating_once():
     if translate.__name__ == translate_once.__name__:  # within another compilation
         yield
         return
+    FunctionIdentity._unique_ids = count(secrets.randbits(48))
     InlineWorker.run_untyped_passes, Loc.__deepcopy__ = translate_once, lambda place, _: place
     try:
         yield

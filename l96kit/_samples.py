@@ -10,6 +10,11 @@ def as_list(trajectories, name):
     parts = list(trajectories) if isinstance(trajectories, (list, tuple)) else [trajectories]
     if not parts:
         raise ValueError(f"{name}: expected an array (time, ..., site) or a list of such, found an empty list")
+    if any(isinstance(part, (list, tuple)) for part in parts):
+        raise TypeError(
+            f"{name}: expected an array (time, ..., site) or a list of such, found lists within a list, whose "
+            "times nobody can tell; make arrays of them with np.asarray"
+        )
     parts = [_arrays.floating(_arrays.on_host(part, name), name) for part in parts]
     for part in parts:
         if part.ndim < 2:

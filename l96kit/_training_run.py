@@ -7,6 +7,8 @@ import numpy as np
 
 from l96kit import _arrays, store
 
+HISTORIES = "updates", "training_losses", "validation_losses", "learning_rates"
+
 
 @dataclass
 class Run:
@@ -63,7 +65,9 @@ class Run:
         self.training_loss[:] = 0
         better = self.active & (losses < self.best_loss)
         self.best[better], self.best_loss[better] = self.weights[better], losses[better]
-        self.waited, self.waited_at_rate = (np.where(better, 0, n + 1) for n in (self.waited, self.waited_at_rate))
+        self.waited, self.waited_at_rate = (
+            np.where(better, 0, n + self.active) for n in (self.waited, self.waited_at_rate)
+        )
         lower = (self.waited_at_rate >= training.rate_patience) & (self.rates >= training.smallest_rate)
         self.rates = np.where(lower, self.rates * training.rate_factor, self.rates)
         self.waited_at_rate[lower] = 0
@@ -80,11 +84,10 @@ class Run:
 
     def save(self, path, about):
         """`about` tells all that the result depends on, by name."""
-        histories = ("updates", "training_losses", "validation_losses", "learning_rates")
         variables = {}
         for name, value in vars(self).items():
             if name != "done":
-                dimensions = ("validation", "seed") if name in histories else ("seed", "weight")
+                dimensions = ("validation", "seed") if name in HISTORIES else ("seed", "weight")
                 variables[name] = dimensions[: value.ndim], value
         store.save(path, variables, {"training": json.dumps(about), "done": self.done})
 
@@ -92,8 +95,9 @@ class Run:
     def load(cls, path, about):
         variables, attributes = store.load(path)
         try:
-            found = json.loads(attributes["training"])
+            found = dict(json.loads(attributes["training"]))
             run = cls(**{name: data for name, (_, data) in variables.items()}, done=int(attributes["done"]))
+            run._check_shapes()
         except (LookupError, TypeError, ValueError, AttributeError):
             raise ValueError(
                 f"checkpoint: expected one that a training wrote, found another file at {path}; name another one"
@@ -106,6 +110,17 @@ class Run:
             )
         return run
 
+    def _check_shapes(self):
+        seeds, validations = len(self.weights), len(self.updates)
+        shapes = {
+            **dict.fromkeys(("weights", "means", "squares", "best"), self.weights.shape),
+            **dict.fromkeys(HISTORIES, (validations, seeds)),
+            "updates": (validations,),
+        }
+        found = {name: value.shape for name, value in vars(self).items() if name != "done"}
+        if self.done < 0 or any(shape != shapes.get(name, (seeds,)) for name, shape in found.items()):
+            raise ValueError("shapes")
+
 
 def _known(values, active):
     return np.where(active, values, np.nan)
@@ -116,4 +131,4 @@ def _first_weights(network, weights, count, dtype):
     rows = weights if weights.ndim == 2 else [weights] * count
     if len(rows) != count:
         raise ValueError(f"weights: expected one row for each of {count} seeds, found {len(rows)}; give as many")
-    return np.array([network.checked_weights(row) for row in rows], dtype)
+    return np.array([_arrays.in_precision(network.checked_weights(row), "weights", dtype) for row in rows])

@@ -51,10 +51,14 @@ class Window:
             if not np.isfinite(x).all():
                 return np.inf, z
             J, *back = self.method._misfit(x, errors, self.observations)
-        except BlowUpError:
+        except (BlowUpError, OverflowError):  # of the run, or of its adjoint
             if not self.begun:  # the first guess itself
                 raise
             return np.inf, z
+        if not (self.begun or np.isfinite(J)):
+            raise ArithmeticError(
+                f"first_guess: expected a finite cost, found {J}; observations or background are too far from it"
+            )
         self.begun = True
         gradient, prior = self._gathered(*back), z[self.prior]
         gradient[self.prior] += prior

@@ -19,7 +19,7 @@ from l96kit.propagators import Propagator
 from l96kit.scores import rmse
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Baseline(_arrays.OfArrays):
     """What a method did; `...` are the experiments.
 

@@ -20,7 +20,7 @@ BLOCK_NUMBERS = 2_000_000  # random numbers that are drawn at once
 KEPT = ("means", "scores")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Assimilation(_arrays.OfArrays):
     """What a filter did, cycle by cycle; `...` are the experiments.
 

@@ -8,6 +8,7 @@ length. A convolution of width w sees w // 2 sites to the left and (w - 1) // 2 
 """
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,6 +133,7 @@ class Network:
         for number, layer in enumerate(layers, 1):
             sources = tuple(_resolved(source, number, channels) for source in layer.of or (number - 1,))
             widths = [stop - start for _, start, stop in sources]
+            _check(layer, number, widths)
             if layer.kind == "sum" and widths[0] != widths[1]:
                 raise ValueError(
                     f"layer {number}: expected two sources of as many channels, found {widths[0]} and {widths[1]}; "
@@ -215,6 +217,22 @@ class Network:
             inputs = shape[1] if layer.kind == "product" else _inputs(layer) * layer.width
             weights[place] = rng.uniform(-1, 1, place.stop - place.start) / np.sqrt(inputs)
         return weights
+
+
+def _check(layer, number, widths):
+    """Refuse what no function of this module makes, so that no kernel meets it; `widths` are channels of sources."""
+    _arrays.count(layer.width, f"width of layer {number}")
+    _arrays.count(layer.channels, f"channels of layer {number}", layer.kind in ("convolution", "product"))
+    if layer.kind in ("sum", "product") and len(widths) != 2:
+        raise ValueError(
+            f"layer {number}: expected two sources of a {layer.kind}, found {len(widths)}; name two layers"
+        )
+    given = {"sum": widths[0], "convolution": layer.channels, "product": layer.channels}.get(layer.kind, sum(widths))
+    if layer.channels not in (0, given) or (layer.kind != "convolution" and layer.width != 1):
+        raise ValueError(
+            f"layer {number}: expected a {layer.kind} of {given} channels and width 1, found {layer.channels} and "
+            f"{layer.width}; make it with a function of l96kit.networks"
+        )
 
 
 def _resolved(source, number, channels):
@@ -303,7 +321,7 @@ def save(path, network, weights, attributes=None):
     if "network" in (attributes or {}):
         raise ValueError("attributes: expected other names than 'network', found it; the file has the network there")
     weights = _arrays.floating(weights, "weights")
-    for row in weights.reshape(-1, weights.shape[-1] if weights.ndim else 1):
+    for row in _each(weights):
         network.checked_weights(row)
     axes = (*(f"axis_{axis}" for axis in range(weights.ndim - 1)), "weight")
     about = {"network": json.dumps({"format": FORMAT, "name": network.name, "layers": network.layers})}
@@ -325,7 +343,7 @@ def load(path):
         if version == FORMAT:
             layers = [Layer(kind, tuple(map(tuple, of)), *rest) for kind, of, *rest in found["layers"]]
             network, weights = Network(layers, found["name"]), _arrays.floating(variables["weights"][1], "weights")
-            for row in weights.reshape(-1, weights.shape[-1]):
+            for row in _each(weights):
                 network.checked_weights(row)
             return network, weights, {name: _plain(value) for name, value in attributes.items()}
     except (LookupError, TypeError, ValueError) as problem:
@@ -333,6 +351,11 @@ def load(path):
             f"{path}: expected a network that l96kit saved, found none ({problem}); name another file"
         ) from None
     raise ValueError(f"{path}: expected format {FORMAT}, found {version!r}; read it with the l96kit that wrote it")
+
+
+def _each(weights):
+    """(..., weight) as (row, weight), also of networks that have none."""
+    return weights.reshape(math.prod(weights.shape[:-1]), -1)
 
 
 def _plain(value):

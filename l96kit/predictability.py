@@ -9,7 +9,7 @@ from l96kit._progress import progress_bar
 from l96kit.propagators import Propagator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LyapunovSpectrum:
     """Lyapunov exponents of a model.
 

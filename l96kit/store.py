@@ -11,12 +11,20 @@ import numpy as np
 
 from l96kit import __version__, _arrays
 
+LONGEST_NAME = 240  # bytes; a temporary file beside it has a few more, of the 255 that there may be
+
 
 def path_of(path, name) -> Path:
     try:
-        return Path(path)
+        path = Path(path)
     except TypeError:
         raise TypeError(f"{name}: expected a path, found {path!r}; pass a string or a pathlib.Path") from None
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise ValueError(
+            f"{name}: expected a file name of at most {LONGEST_NAME} bytes, found {len(os.fsencode(path.name))}; "
+            "shorten it"
+        )
+    return path
 
 
 def writable_folder(path, name="out", make=True) -> Path:
@@ -179,7 +187,8 @@ def _whole_file(path):
 def sweep(path):
     """Remove what writers of a file left beside it when they were killed."""
     for left in path.parent.glob(f".{escape(path.name)}.*.part"):
-        left.unlink(missing_ok=True)
+        if left.name.count(".") == path.name.count(".") + 3:  # not of a longer name that begins like this one
+            left.unlink(missing_ok=True)
 
 
 def _umask():

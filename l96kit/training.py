@@ -27,7 +27,7 @@ BETWEEN_CHECKPOINTS = 5.0  # seconds
 AT_ONCE = 1024  # samples whose loss is computed in one go
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trained:
     """Networks that were trained side by side, one for each seed.
 
@@ -123,7 +123,10 @@ class Training:
             raise ValueError(f"rate_factor: expected a number below 1, found {self.rate_factor}; 0.1 is usual")
         if self.region is not None and not self.ring:
             raise ValueError("region: expected None with ring=False, found both; give pieces of the size that you want")
-        Propagator(self.model, self.dt, self.scheme, "cpu", self.threads)  # checks these, and the base
+        if not isinstance(self.ring, (bool, np.bool_)):
+            raise TypeError(f"ring: expected True or False, found {self.ring!r}; False stands for pieces of a ring")
+        checked = Propagator(self.model, self.dt, self.scheme, "cpu", self.threads)  # these, and the base
+        object.__setattr__(self, "scheme", checked.scheme)
         if self.base is not None and not all(np.ndim(value) == 0 for value in self.base.parameters.values()):
             raise ValueError("base: expected one number for each parameter, found an array; train with uniform ones")
         _arrays.one_of(self.device, ("cpu", "cuda"), "device")
@@ -212,7 +215,8 @@ class Training:
                 f"epochs: expected at least the {run.done // per_epoch} that the checkpoint has been through, found "
                 f"{self.epochs}; ask for more or name another file"
             )
-        run.go_on(self, last)
+        if not run.active.any():  # it had used up its epochs
+            run.go_on(self, last)
         saved, pace = time.monotonic(), 1.0
         orders = Orders(seeds, training.count, self.batch)
         with progress_bar(last, "updates", progress, "training") as bar:
@@ -239,8 +243,9 @@ class Training:
                 f"training: expected finite losses, found none for seeds {seeds}; take a smaller learning rate or "
                 "other first weights"
             )
+        converged = (run.waited >= self.patience) & np.isfinite(run.weights).all(axis=1)
         histories = run.updates, run.training_losses, run.validation_losses, run.learning_rates
-        return Trained(self.network, seeds, run.best, run.best_loss, run.waited >= self.patience, *histories)
+        return Trained(self.network, seeds, run.best, run.best_loss, converged, *histories)
 
     # --- in between ------------------------------------------------------------------------------------------------
 

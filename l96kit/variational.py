@@ -14,7 +14,7 @@ from l96kit.observations import Observations
 from l96kit.propagators import Propagator
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Analysis(_arrays.OfArrays):
     """What 4D-Var found, for each window.
 
@@ -75,8 +75,8 @@ class FourDVar:
                 f"propagator: expected l96kit.Propagator, found {type(self.propagator).__name__}; make one from the "
                 "model and its time step"
             )
-        _arrays.count(self.every, "every")
-        _arrays.count(self.iterations, "iterations")
+        for name in ("every", "iterations"):
+            object.__setattr__(self, name, _arrays.count(getattr(self, name), name))
         _arrays.positive(self.tolerance, "tolerance")
         _arrays.one_of(self.minimiser, tuple(MINIMISERS), "minimiser")
         for name in ("background_cov", "model_cov"):
@@ -206,6 +206,8 @@ class FourDVar:
     def _background(self, background, shape):
         """The background of each window (..., site); None without its term."""
         if self._background_cov is None:
+            if background is not None:
+                raise ValueError("background: expected none without a background_cov, found one; give both or neither")
             return None
         if background is None:
             raise ValueError("background: expected a state (..., site), found None; a background_cov needs one")

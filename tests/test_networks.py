@@ -80,6 +80,19 @@ def test_the_precision_is_that_of_the_state():
 BAD = {
     "no layers": (lambda: Network([]), TypeError, "layers: expected a list of layers"),
     "a function": (lambda: Network([nn.relu]), TypeError, r"layers: expected a list of layers .* found \['function'\]"),
+    "channels of nobody": (lambda: Network([nn.Layer("relu", (), 5)]), ValueError, "layer 1: expected a relu of 1"),
+    "no width": (
+        lambda: Network([nn.Layer("convolution", (), 1, 0)]),
+        ValueError,
+        "width of layer 1: expected at least",
+    ),
+    "half a width": (lambda: Network([nn.Layer("convolution", (), 1, 2.5)]), TypeError, "width of layer 1: expected a"),
+    "a product of one": (
+        lambda: Network([nn.Layer("product", (0,), 1)]),
+        ValueError,
+        "layer 1: expected two sources of a product",
+    ),
+    "a sum of one": (lambda: Network([nn.Layer("sum", (0,))]), ValueError, "layer 1: expected two sources of a sum"),
     "two channels": (lambda: Network([nn.convolution(2)]), ValueError, "layers: expected one channel in the end"),
     "later": (lambda: Network([nn.convolution(1, of=1)]), ValueError, "layer 1: expected `of` to name 0 to 0, found 1"),
     "channels": (
@@ -126,7 +139,7 @@ BAD = {
     "check": (
         lambda: check_model(Emulator(*KNOWN["sqNet"])),
         TypeError,
-        "of a site, found Emulator; check its functions without its network",
+        "of a site, found Emulator; check a propagator of it",
     ),
     "change": (
         lambda: Emulator(*KNOWN["sqNet"]).tendency_tl(np.ones(40), np.ones(40), {"weights": np.ones(3)}),

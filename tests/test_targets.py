@@ -74,8 +74,8 @@ print(known, model.tendency(x)[0].tolist())
 """
 
 
-def run_in(folder, program, cache, *options):
-    environment = {**os.environ, "PYTHONPATH": str(folder), "L96KIT_CACHE_DIR": str(cache)}
+def run_in(folder, program, cache, *options, seed="random"):
+    environment = {**os.environ, "PYTHONPATH": str(folder), "L96KIT_CACHE_DIR": str(cache), "PYTHONHASHSEED": seed}
     command = [sys.executable, *options, "-c", program]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -112,6 +112,24 @@ def test_an_edited_kernel_is_compiled_anew(sources):
 
     kernel.write_text(text)
     assert result_of(sources, TENDENCY, cache) == (True, list(right + 8))
+
+
+def test_kernels_of_two_processes_serve_a_third(sources):
+    """Each process numbers the functions that it compiles, and their names must not be those of another kernel's."""
+    program = """
+import sys, numpy as np
+from l96kit import Emulator
+from l96kit.networks import sq_net, sq_net_of_lorenz96
+emulator = Emulator(sq_net(), sq_net_of_lorenz96(8.0), 16)
+for members in map(int, {members!r}):
+    print(emulator.tendency(np.tile(np.arange(16.0), (members, 1)))[-1].tolist())
+"""
+    cache, x = sources / "cache", np.arange(16.0)
+    exact = (np.roll(x, -1) - np.roll(x, 2)) * np.roll(x, 1) - x + 8
+    for members in ("1", "2", "12", "21"):
+        done = run_in(sources, program.format(members=members), cache, seed="1")
+        for line in done.stdout.splitlines():
+            np.testing.assert_allclose(np.array(line.strip("[]").split(", "), float), exact, atol=1e-11)
 
 
 def test_an_edited_model_of_a_users_is_compiled_anew(sources):

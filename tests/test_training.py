@@ -318,6 +318,22 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=f"checkpoint: expected one of this training, .* other {named}; remove it"):
             other.fit(data, seeds=seeds, checkpoint=path)
+    mine = tmp_path / "mine.h5"
+    training.fit(y[:30], y[30:], checkpoint=mine)
+    with pytest.raises(ValueError, match="checkpoint: expected one of this training, .* other data or first weights"):
+        training.fit(y[:30], y[30:] + 1e-3, checkpoint=mine)
+    whole, attributes = store.load(path)
+    seedless = {name: (dims, data) for name, (dims, data) in whole.items() if name != "rates"}
+    for variables, about in (
+        ({"x": (("site",), np.zeros(3))}, {}),
+        ({**seedless, "rates": (("site",), np.zeros(3))}, attributes),
+        (whole, {**attributes, "training": '"x"'}),
+        (whole, {**attributes, "training": "null"}),
+        (whole, {**attributes, "done": -1}),
+    ):
+        store.save(path, variables, about)
+        with pytest.raises(ValueError, match="checkpoint: expected one that a training wrote, found another file"):
+            training.fit(y, checkpoint=path)
     store.save(path, {"x": (("site",), np.zeros(3))})
     with pytest.raises(ValueError, match="checkpoint: expected one that a training wrote, found another file"):
         training.fit(y, checkpoint=path)
@@ -334,9 +350,7 @@ def test_a_training_that_used_up_its_epochs_goes_on(tmp_path):
     short, whole = training.fit(y, seeds=2, checkpoint=path), replace(training, epochs=60).fit(y, seeds=2)
     assert not short.converged.any() and len(short.updates) == 2
     found = replace(training, epochs=60).fit(y, seeds=2, checkpoint=path)
-    with pytest.raises(
-        ValueError, match="epochs: expected at least the .* has been through, found 1"
-    ):
+    with pytest.raises(ValueError, match="epochs: expected at least the .* has been through, found 1"):
         replace(training, epochs=1).fit(y, seeds=2, checkpoint=path)
     for name in ("weights", "loss", "converged", "updates", "training_losses", "validation_losses", "learning_rates"):
         np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
@@ -405,6 +419,18 @@ BAD = {
     "pieces": (lambda: replace(SMALL, ring=False).loss(0.0, Y), ValueError, "expected pieces of more than 16 sites"),
     "both": (lambda: replace(SMALL, region=4, ring=False), ValueError, "region: expected None with ring=False"),
     "network": (lambda: Training("deep", 0.05), TypeError, "network: expected l96kit.Network"),
+    "lists in a list": (lambda: SMALL.loss(0.0, Y.tolist()), TypeError, "found lists within a list"),
+    "neither": (lambda: Training(NETWORK, 0.05, ring="no"), TypeError, "ring: expected True or False, found 'no'"),
+    "weights beyond": (
+        lambda: SMALL.fit(Y.astype(np.float32), weights=np.full(NETWORK.size, 1e60)),
+        ValueError,
+        "weights: expected numbers within the range of float32",
+    ),
+    "a long name": (
+        lambda: SMALL.fit(Y, checkpoint=250 * "x"),
+        ValueError,
+        "checkpoint: expected a file name of",
+    ),
     "dt": (lambda: Training(NETWORK, 0.0), ValueError, "dt: expected a positive finite number"),
     "scheme": (lambda: Training(NETWORK, 0.05, scheme="rk5"), ValueError, "scheme: expected one of"),
     "batch": (lambda: Training(NETWORK, 0.05, batch=0), ValueError, "batch: expected at least 1"),
@@ -431,5 +457,9 @@ def test_a_training_that_blows_up_says_so():
         replace(training, learning_rate=1e300).fit(Y, seeds=[5])
     good, wild = small_weights(), np.full(NETWORK.size, 1e150)
     found = training.fit(Y, seeds=2, weights=np.stack([wild, good]))
-    assert found.loss[0] == np.inf and found.loss[1] < np.inf
+    assert found.loss[0] == np.inf and found.loss[1] < np.inf and not found.converged.any()
+    patient = replace(training, patience=3, epochs=12, learning_rate=1e-300).fit(
+        Y, seeds=2, weights=np.stack([wild, good])
+    )
+    assert patient.converged.tolist() == [False, True]
     np.testing.assert_array_equal(found.best, training.fit(Y, seeds=[1], weights=good).best)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from l96kit import FourDVar, Lorenz96, Propagator
+from l96kit import Emulator, FourDVar, Lorenz96, Propagator
+from l96kit._minimisers import MINIMISERS
 from l96kit.checks import taylor_test
+from l96kit.networks import sq_net, sq_net_of_lorenz96
 from l96kit.observation_operators import at_sites, interpolation
 from l96kit.observations import Observations, interpolate, observe
 from l96kit.propagators import BlowUpError
@@ -36,7 +38,7 @@ def test_the_cost_has_the_gradient_it_claims(steps, cov):
     rng = np.random.default_rng(steps)
     start, observations = twin(rng, steps=steps + 1)
     method = FourDVar(PROPAGATOR, cov)
-    background = start + rng.standard_normal(start.shape)
+    background = None if cov is None else start + rng.standard_normal(start.shape)
     x = start + 0.5 * rng.standard_normal(start.shape)
     _, gradient = method.cost(x, observations, background)
     slopes = taylor_test(
@@ -74,6 +76,7 @@ def test_the_cost_and_its_gradient_are_those_of_the_reference(B, Q):
     x = PROPAGATOR.forecast(rng.standard_normal(SITES), 400)
     observations = observe(PROPAGATOR.trajectory(x, 6, 2), operator, None, rng, cov=R)
     background, errors = x + rng.standard_normal(SITES), 0.1 * rng.standard_normal((3, SITES))
+    own_background = None if B is None else background
     method = FourDVar(PROPAGATOR, B, every=2, model_cov=Q)
     full_Q = np.diag(Q) if Q is not None and Q.ndim == 1 else Q
 
@@ -86,7 +89,7 @@ def test_the_cost_and_its_gradient_are_those_of_the_reference(B, Q):
 
         return cost(x, errors, background, B, full_Q, forecast, seen, observations.values, R)
 
-    found = method.cost(x, observations, background, *([] if Q is None else [errors]))
+    found = method.cost(x, observations, own_background, *([] if Q is None else [errors]))
     own = errors if Q is not None else np.zeros_like(errors)
     assert found[0] == pytest.approx(reference_cost(x, own), rel=1e-12)
     expected = adjoint(reference_cost, [x, own], np.ones(()))
@@ -112,7 +115,7 @@ def test_both_minimisers_find_the_same(B, Q):
     assert (other.iterations < one.iterations).all() and other.converged.all()
     if Q is not None:
         np.testing.assert_allclose(other.model_errors, one.model_errors, atol=2e-4)
-        whole = FourDVar(PROPAGATOR, B, model_cov=Q).cost(other.state, observations, background, other.model_errors)
+        whole = FourDVar(PROPAGATOR, B, model_cov=Q).cost(other.state, *given[::2], other.model_errors)
         np.testing.assert_allclose(other.cost, whole[0], rtol=1e-12)
 
 
@@ -182,7 +185,9 @@ def test_precise_observations_lead_to_the_truth(cov):
     rng = np.random.default_rng(3)
     start, observations = twin(rng, steps=30, number=SITES // 2, sigma=1e-4)
     guess = start + 0.3 * rng.standard_normal(start.shape)
-    analysis = FourDVar(PROPAGATOR, cov, tolerance=1e-14).assimilate(observations, guess, guess)
+    analysis = FourDVar(PROPAGATOR, cov, tolerance=1e-14).assimilate(
+        observations, guess, None if cov is None else guess
+    )
     assert np.abs(analysis.state - start).max() < 5e-3
     assert (analysis.evaluations > 1).all()
 
@@ -226,6 +231,50 @@ def test_the_first_guess_is_periodic_and_keeps_the_observations():
     guess = interpolate(observations, SITES)
     np.testing.assert_allclose(guess[[1, 2, 3, 4]], [1, 2, 3, 4])
     np.testing.assert_allclose(guess[[9, 10, 11, 0, 1]], [-1, -0.5, 0, 0.5, 1])
+
+
+class Cliff:
+    """Nearly |z - 3| far from there, and beyond 4 as if a model blew up: from -50 on, steps lead over the cliff."""
+
+    def cost(self, z):
+        d = z[0] - 3
+        return (np.inf, z) if d > 1 else (np.sqrt(1 + d**2), np.array([d / np.sqrt(1 + d**2)]))
+
+    def linearised(self, z):
+        return np.eye(1), 10 * (3 - z)
+
+
+@pytest.mark.parametrize("minimise", MINIMISERS.values(), ids=MINIMISERS)
+def test_minimisers_come_back_from_where_the_model_blows_up(minimise):
+    found = minimise(Cliff(), np.array([-50.0]), 500, 1e-12)
+    assert found.z[0] == pytest.approx(3, abs=1e-4)
+
+
+def test_an_adjoint_beyond_all_numbers_is_a_trial_that_failed():
+    """The run of some trial is finite, and its adjoint is not."""
+    model = Propagator(Emulator(sq_net(), sq_net_of_lorenz96(8.0), 8), 0.05)
+    rng = np.random.default_rng(0)
+    start = model.forecast(rng.standard_normal(8), 400)
+    observations = observe(model.trajectory(start, 3), 8, 1.0, rng)
+    for s in np.linspace(75.0, 95.0, 21):
+        found = FourDVar(model, np.full(8, s**2), iterations=10).assimilate(observations, start + 1, start + 1)
+        assert np.isfinite(found.state).all()
+
+
+def test_an_infinite_cost_at_the_start_is_reported():
+    start, observations = twin(np.random.default_rng(9), windows=(), steps=4)
+    far = Observations(observations.operator, np.full_like(observations.values, 1e200))
+    with (
+        pytest.raises(ArithmeticError, match="first_guess: expected a finite cost, found inf"),
+        np.errstate(all="ignore"),
+    ):
+        FourDVar(PROPAGATOR).assimilate(far, start)
+
+
+def test_a_background_without_a_covariance_is_refused():
+    start, observations = twin(np.random.default_rng(9), windows=(), steps=4)
+    with pytest.raises(ValueError, match="background: expected none without a background_cov"):
+        FourDVar(PROPAGATOR).assimilate(observations, start, start)
 
 
 def test_a_first_guess_that_blows_up_is_reported():
