@@ -97,18 +97,20 @@ def functions_of(model):
     return getattr(model, "OBSERVED", FUNCTIONS["identity"])
 
 
+@inline
+def total(x, indices, weights, q):
+    """The sum that an observation is a function of."""
+    found = x.dtype.type(0)
+    for i in range(U(indices.shape[1])):
+        found += weights[q, i] * x[indices[q, i]]
+    return found
+
+
 def bodies(model, tableau, team, lanes, uniform):
     """Bodies like those of `trajectory`, of which only the function matters. An adjoint works in a row of
     observations."""
     value, slope = functions_of(model)
     span, sync = team.span, team.sync
-
-    @inline
-    def total(x, indices, weights, q):
-        found = x.dtype.type(0)
-        for i in range(U(indices.shape[1])):
-            found += weights[q, i] * x[indices[q, i]]
-        return found
 
     @inline
     def used(x, tile):
@@ -202,16 +204,12 @@ def observing_tl(model):
 
     @called
     def observe_tl(x, x_tl, indices, weights, values, Y, d):
-        width, zero = Y.shape[0] // rows_of(indices.shape[0]), x.dtype.type(0)
+        width = Y.shape[0] // rows_of(indices.shape[0])
         for q in range(indices.shape[0]):
-            own, total = row(Y, q, width), zero
-            fill(own, zero)
-            for i in range(indices.shape[1]):
-                total += weights[q, i] * x[indices[q, i]]
-                for column in range(x_tl.shape[0]):
-                    own[column] += weights[q, i] * x_tl[column, indices[q, i]]
-            scale(own, slope(total, x))
-            d[q] = values[q] - value(total, x)
+            own, seen = row(Y, q, width), total(x, indices, weights, q)
+            for column in range(x_tl.shape[0]):
+                own[column] = slope(seen, x) * total(x_tl[column], indices, weights, q)
+            d[q] = values[q] - value(seen, x)
             leave_out_missing(d, q, own)
 
     return observe_tl
