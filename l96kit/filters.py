@@ -12,12 +12,14 @@ import numpy as np
 from l96kit import _arrays
 from l96kit._cycles import BLOCK_CYCLES, for_each, prepared
 from l96kit.kernels import launch as kernels
+from l96kit.kernels import scoring
 from l96kit.localization import Localization, ring_distance
 from l96kit.observations import Observations
 from l96kit.propagators import Propagator
 
 BLOCK_NUMBERS = 2_000_000  # random numbers that are drawn at once
 KEPT = ("means", "scores")
+RMSE, SPREAD, CRPS = scoring.RMSE, scoring.SPREAD, scoring.CRPS
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -149,18 +151,25 @@ class EnsembleFilter:
         _arrays.one_of(keep, KEPT, "keep")
         x, leading, times = cycles.x, cycles.leading, len(cycles.values)
         experiments, members, sites = x.shape
-        tuning = np.empty((experiments, 2), x.dtype)
-        for column, (name, numbers) in enumerate((("inflation", self.inflation), self._tuned())):
-            tuning[:, column] = for_each(numbers, leading, name)
-        p = propagator._parameters(x)
-        coefficients = self._coefficients(observations, propagator.model, x.shape, x.dtype)
         counts = self._normals(observations), self.rotation * members * (members - 1) // 2
         rngs = _one_each(rng, experiments, sum(counts))
         means = np.full((2, times if keep == "means" else 0, experiments, sites), np.nan, x.dtype)
         scores = np.full((times, experiments, 2, 3), np.nan, x.dtype)
         innovations = np.full((times, experiments, 2), np.nan, x.dtype)
         ranks = np.zeros((experiments, 2, members + 1 if probabilistic else 0), np.int64)
-        clock = float(propagator.dt), int(every), *self._window()
+        kept = means, scores, ranks, innovations
+        self._go_through(cycles, propagator, observations, int(every), (counts, rngs), kept, progress)
+        return _result(x, *kept, leading, np.isfinite(cycles.truth).all())
+
+    def _go_through(self, cycles, propagator, observations, every, random, kept, progress):
+        """All cycles, which change the ensembles and fill what is kept."""
+        x, (counts, rngs), (means, scores, ranks, innovations) = cycles.x, random, kept
+        experiments, tuning = len(x), np.empty((len(x), 2), x.dtype)
+        for column, (name, numbers) in enumerate((("inflation", self.inflation), self._tuned())):
+            tuning[:, column] = for_each(numbers, cycles.leading, name)
+        p = propagator._parameters(x)
+        coefficients = self._coefficients(observations, propagator.model, x.shape, x.dtype)
+        clock = float(propagator.dt), every, *self._window()
         block = max(1, min(BLOCK_CYCLES, BLOCK_NUMBERS // max(1, experiments * sum(counts))))
         for now, observed in cycles.blocks(block, progress, type(self).__name__):
             drawn = [_drawn(*pair, now.stop - now.start, x.dtype) for pair in zip(rngs, counts)]
@@ -168,7 +177,6 @@ class EnsembleFilter:
             data = (x, p, clock, *observed, (tuning, *drawn), coefficients, cycles.truth[now], kept, found)
             kernels.launch_filter(self.kernel, cycles.kernel, propagator.scheme, data, propagator.threads)
             means[:, now] = kept
-        return _result(x, means, scores, ranks, innovations, leading, np.isfinite(cycles.truth).all())
 
 
 def _one_each(rng, experiments, numbers):
@@ -245,7 +253,7 @@ class ESRF(EnsembleFilter):
     kernel: ClassVar[str] = "serial"
 
     def _coefficients(self, observations, model, shape, dtype):
-        _independent(observations, type(self).__name__)
+        independent(observations, type(self).__name__)
         return super()._coefficients(observations, model, shape, dtype)
 
 
@@ -292,7 +300,7 @@ class LETKF(EnsembleFilter):
             )
 
     def _coefficients(self, observations, model, shape, dtype):
-        _independent(observations, type(self).__name__)
+        independent(observations, type(self).__name__)
         operator = observations.operator
         places = operator.places(model.ring)
         own = np.arange(model.sites) % model.ring
@@ -362,6 +370,6 @@ class ParticleFilter(EnsembleFilter):
         return 1 + self.members * observations.operator.sites
 
 
-def _independent(observations, name):
+def independent(observations, name):
     if observations.cov is not None:
         raise ValueError(f"observations: expected independent errors for {name}, found a covariance; give sigma")

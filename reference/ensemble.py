@@ -132,6 +132,23 @@ def resampled(E, Y, y, R, normals, jitter=0.0):
     return E[drawn] + jitter * bandwidth * moves
 
 
+def four_d_envar(E, trajectory, observe, y, R, normals, coefficients):
+    """4DEnVar with perturbed observations y (time, n), one member at a time: the minimum of its cost, whose background
+    covariance is that of the ensemble at all times, localized (Liu et al. 2008; Desroziers et al. 2014).
+
+    `trajectory` gives (time, member, site); `normals` are (time, member, n); `coefficients` (site and observation,
+    observation) localize covariances.
+    """
+    states = trajectory(E)
+    Y = np.concatenate([observe(state, t) for t, state in enumerate(states)], axis=1)
+    errors = np.concatenate([perturbations(own, R) for own in normals], axis=1)
+    joint = anomalies(np.hstack([E, Y]))
+    P = coefficients * (joint.T @ anomalies(Y)) / (len(E) - 1)
+    sites = E.shape[1]
+    gain = P[:sites] @ np.linalg.inv(P[sites:] + np.kron(np.eye(len(y)), R))
+    return np.stack([member + gain @ (y.ravel() + error - own) for member, error, own in zip(E, errors, Y)])
+
+
 def inflated(E, factor):
     return E.mean(axis=0) + factor * anomalies(E)
 
