@@ -1,6 +1,6 @@
 """Twin experiments for filters: a truth, observations of it and ensembles to start from, the same for every method."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -140,6 +140,27 @@ class TwinExperiment:
             progress,
         )
 
+    def sweep(self, method, keep="means", probabilistic=True, progress=False, **values):
+        """The same for several values of one number that is tuned, all in one call: `...` are (value, seed).
+
+        values : one keyword, such as inflation=[1.0, 1.02, 1.05]. A seed has the same truth, observations, ensemble and
+            random numbers for all values.
+        """
+        if len(values) != 1:
+            raise TypeError(
+                f"values: expected one keyword such as inflation=[1.0, 1.02], found {len(values)}; give one"
+            )
+        ((name, tried),) = values.items()
+        count = len(tried)
+        wide = replace(method, **{name: np.repeat(np.asarray(tried)[:, None], len(self.seeds), axis=1)})
+        observations = replace(self.observations, values=_repeated(self.observations.values, count, 1))
+        given, truth = (self.propagator, observations), _repeated(self.truth, count, 1)
+        if isinstance(method, METHODS):
+            return wide.assimilate(*given, _repeated(self.ensemble(1)[:, 0], count), self.every, truth, progress)
+        start = _repeated(self.ensemble(method.members), count)
+        rngs = [rng for _ in range(count) for rng in self._rngs(_METHOD)]
+        return wide.assimilate(*given, start, self.every, truth, rngs, keep, probabilistic, progress)
+
     def lead_errors(self, found, leads, burn_in=0, stride=1):
         """RMSE of forecasts from the analyses of a method, their means, so many cycles ahead: (lead, time, seed).
 
@@ -165,3 +186,7 @@ class TwinExperiment:
             ahead.append(self.propagator.forecast(ahead[-1], self.every))
         errors = np.stack([rmse(ahead[lead], self.truth[begins + lead]) for lead in leads])
         return np.where(np.isfinite(found.analysis[begins]).all(axis=-1), errors, np.nan)
+
+
+def _repeated(x, count, axis=0):
+    return np.repeat(np.expand_dims(x, axis), count, axis=axis)

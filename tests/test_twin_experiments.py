@@ -100,3 +100,17 @@ def test_errors_of_forecasts_ahead():
         EXPERIMENT.lead_errors(found, 6)
     with pytest.raises(ValueError, match="found: expected means of analyses"):
         EXPERIMENT.lead_errors(EXPERIMENT.run(ETKF(6, 1.02), keep="scores"), 1)
+
+
+def test_a_sweep_is_one_run_for_each_value():
+    method, values = EnKF(6, rotation=True), (1.0, 1.1)
+    found = EXPERIMENT.sweep(method, inflation=values)
+    assert found.analysis.shape == (6, 2, 2, SITES)
+    for index, value in enumerate(values):
+        alone = EXPERIMENT.run(replace(method, inflation=value))
+        np.testing.assert_array_equal(found.analysis[:, index], alone.analysis)
+    four_d_var = EXPERIMENT.sweep(CycledFourDVar(np.eye(SITES)), scale=[0.1, 0.2])
+    alone = EXPERIMENT.run(CycledFourDVar(np.eye(SITES), 0.2))
+    np.testing.assert_array_equal(four_d_var.analysis[:, 1], alone.analysis)
+    with pytest.raises(TypeError, match="values: expected one keyword"):
+        EXPERIMENT.sweep(method)

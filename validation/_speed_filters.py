@@ -131,6 +131,31 @@ def four_d_var(propagator, HMM, rounds):
     return against_dapper(label, FOUR_D_VAR_BAR, len(yy), one, peer, many)
 
 
+def dapper_seconds_of_a_cycle(system, members, cycles):
+    """What a cycle of DAPPER's LETKF takes in a setting like `system`, all sites observed or a quarter of them."""
+    import time
+
+    import dapper
+    from dapper import da_methods
+    from dapper.mods import Operator, partial_Id_Obs
+    from dapper.mods.Lorenz96.sakov2008 import HMM
+    from dapper.tools import progressbar
+    from dapper.tools.localization import nd_Id_localization
+
+    progressbar.disable_progbar = True
+    dapper.rc.comps["error_only"] = True
+    sites = system.operator.indices[0, :, 0]
+    HMM, observed = HMM.copy(), partial_Id_Obs(K, sites)
+    observed["noise"], observed["localizer"] = system.sigma**2, nd_Id_localization((K,), (2,), sites)
+    HMM.Obs = Operator(**observed)
+    HMM.tseq.dko, HMM.tseq.T, HMM.tseq.BurnIn = system.every, cycles * system.every * DT, 0.0
+    xx, yy = HMM.simulate()
+    method = da_methods.LETKF(N=members, infl=1.04, rot=True, loc_rad=4)
+    begin = time.perf_counter()
+    method.assimilate(HMM, xx, yy)
+    return (time.perf_counter() - begin) / cycles
+
+
 def repeated(x, times):
     """(time, ..) as (time, *times, ..)."""
     return np.broadcast_to(x.reshape(len(x), *(1,) * len(times), -1), (len(x), *times, x.shape[-1]))

@@ -6,6 +6,7 @@ The exit status is the verdict: 0 if every row holds.
 """
 
 import argparse
+import json
 import sys
 import zlib
 from pathlib import Path
@@ -144,16 +145,21 @@ def main(arguments=None):
     dtypes = chosen.dtype or DTYPES
     targets = [chosen.target] if chosen.target != "all" else [t for t in TARGETS if t != "cuda" or has_gpu()]
 
-    found = {"provenance": provenance(), "operators": [], "ptx": []}
+    everything, failed = [], False
     for target in targets:
+        found = {"provenance": provenance(), "operators": [], "ptx": []}
         if target == "ptx":
             found["ptx"] = ptx_rows(dtypes)
         else:
-            found["operators"] += rows_of(target, dtypes)
-    text = report(found)
-    print(text)
-    keep("gradients", found, text, chosen.json, chosen.store)
-    return 1 if any(row["failures"] for row in found["operators"] + found["ptx"]) else 0
+            found["operators"] = rows_of(target, dtypes)
+        text = report(found)
+        print(text)
+        keep(f"gradients_{target}", found, text, stored=chosen.store)  # at once, since each takes up to an hour
+        everything.append(found)
+        failed |= any(row["failures"] for row in found["operators"] + found["ptx"])
+    if chosen.json:
+        chosen.json.write_text(json.dumps(everything, indent=1) + "\n")
+    return int(failed)
 
 
 def has_gpu():

@@ -1,0 +1,284 @@
+"""Filters against scores that others found: standard points of the literature, and tuned tables.
+
+    python -m l96kit.validation.filters [--part points tables] [--papers sakov2008 ...] [--systems L96-full-1 ...]
+        [--peers dapper] [--store] [--quick]
+
+points : standard twin experiments, see validation/literature/, each with the score that is expected of it
+tables : the baselines of McCabe & Brown (2021), tuned anew on their grid (for LETKF 240 settings, three seeds and 1,000
+    cycles for each size of the ensemble), then scored with other seeds; with how long that took, and with
+    `--peers dapper` how long DAPPER would, projected from a sample
+
+A seed counts as diverged if its score is not finite or more than twice what is expected, and is then left out of the
+mean. Intervals are 95 % over seeds.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from l96kit import Propagator
+from l96kit._progress import progress_bar
+from l96kit.baselines import CycledFourDVar
+from l96kit.filters import LETKF, IEnKS
+from l96kit.localization import Localization
+from l96kit.twin_experiments import TwinExperiment
+from l96kit.validation import literature
+from l96kit.validation._record import interval, markdown, store
+from l96kit.validation._tuned_filters import IDENTITY, INFLATIONS, MEMBERS, RADII, SCALES, SYSTEMS
+
+BURN_IN = 0.1  # of the cycles, which come on top
+DIVERGED = 2.0  # times what is expected
+METHODS = ("LETKF", "iEnKS", "4D-Var")
+TITLES = {"points": "Standard points of the literature", "tables": "Tuned baselines of McCabe & Brown (2021)"}
+
+
+def scores(experiment, method, cycles):
+    """(...), mean analysis RMSE over the last cycles."""
+    rmse = experiment.run(method, **KEEP).analysis_rmse
+    return rmse[-cycles:].mean(axis=0)
+
+
+KEEP = {"keep": "scores", "probabilistic": False}
+
+
+# --- points of the literature -----------------------------------------------------------------------------------------
+
+
+def points(options):
+    """Rows of a table, a dict each."""
+    chosen = [
+        (name, setting, point)
+        for name, _, experiments in literature.papers()
+        for setting, own in experiments
+        for point in own
+        if not options.papers or name in options.papers
+    ]
+    rows = []
+    with progress_bar(len(chosen), "points", label="literature") as bar:
+        for name, setting, point in chosen:
+            cycles = min(options.cycles or point.cycles, point.cycles)
+            experiment = TwinExperiment(
+                Propagator(setting.model, setting.dt),
+                setting.operator,
+                setting.variance**0.5,
+                setting.every,
+                cycles + round(BURN_IN * cycles),
+                range(options.seeds),
+                setting.spin_up,
+            )
+            found = scores(experiment, point.method, cycles)
+            rows.append(
+                {
+                    "paper": name,
+                    "method": about(point.method),
+                    "expected": point.expected,
+                    "tolerance": point.tolerance,
+                    "cycles": cycles,
+                    **judged(found, point.expected, point.tolerance),
+                }
+            )
+            bar.update()
+    return rows
+
+
+def judged(found, expected, tolerance):
+    good = found[found < DIVERGED * expected]
+    mean = float(good.mean()) if len(good) else None
+    return {
+        "scores": [None if np.isnan(score) else float(score) for score in found],
+        "mean": mean,
+        "diverged": len(found) - len(good),
+        "within": bool(len(good)) and abs(mean - expected) <= tolerance,
+    }
+
+
+def shown(row):
+    """Mean and interval of the seeds that did not diverge."""
+    good = [score for score in row["scores"] if score is not None and score < DIVERGED * row["expected"]]
+    return interval(good) if good else "-"
+
+
+def about(method):
+    """The name of a method with its tuning."""
+    more = []
+    for name in ("members", "inflation", "rotation", "strength", "jitter", "scale", "lag"):
+        value = getattr(method, name, None)
+        if value is True or (value not in (None, False) and not (name in ("inflation", "strength") and value == 1)):
+            more.append(name if value is True else f"{name} {value:g}")
+    if hasattr(method, "localization"):
+        more.append(f"radius {method.localization.radius:.3g}")
+    return f"{type(method).__name__}, {', '.join(more)}"
+
+
+def table_of_points(rows):
+    cells = [
+        (
+            row["paper"],
+            row["method"],
+            f"{row['expected']:g} +- {row['tolerance']:g}",
+            shown(row),
+            "yes" if row["within"] else "NO",
+            f"{row['diverged']} of {len(row['scores'])}",
+            row["cycles"],
+        )
+        for row in rows
+    ]
+    within = sum(row["within"] for row in rows)
+    table = markdown(("paper", "method", "expected", "found", "within", "diverged", "cycles"), cells)
+    return f"{within} of {len(rows)} within their tolerance.\n\n{table}"
+
+
+# --- tuned tables -----------------------------------------------------------------------------------------------------
+
+
+def tables(options):
+    """Rows of a table, a dict each, for each system."""
+    rows = []
+    for name in options.systems:
+        system, cycles = SYSTEMS[name], options.cycles or 1000
+        whole = cycles + round(BURN_IN * cycles)
+        tuning, scoring = (
+            TwinExperiment(
+                Propagator(system.model, system.dt),
+                system.operator,
+                system.sigma,
+                system.every,
+                whole,
+                range(first, first + options.seeds),
+                system.spin_up,
+            )
+            for first in (0, 100)
+        )
+        expected = {"LETKF": system.letkf, "iEnKS": system.ienks, "4D-Var": (system.four_d_var,)}
+        for method in options.methods:
+            for members, score in zip(
+                (0,) if method == "4D-Var" else options.members, chosen_of(expected, method, options)
+            ):
+                begin = time.perf_counter()
+                best, settings = tuned(method, members, tuning, cycles, IDENTITY[system.model.sites], name)
+                seconds = time.perf_counter() - begin
+                found = scores(scoring, best, cycles)
+                rows.append(
+                    {
+                        "system": name,
+                        "method": about(best),
+                        "kind": method,
+                        "members": members,
+                        "expected": score,
+                        "cycles": cycles,
+                        "settings": settings,
+                        "tuning_seconds": seconds,
+                        **judged(found, score, 0.05 * score),
+                    }
+                )
+    return rows
+
+
+def chosen_of(expected, method, options):
+    if method == "4D-Var":
+        return expected[method]
+    return [expected[method][MEMBERS.index(members)] for members in options.members]
+
+
+def tuned(method, members, experiment, cycles, identity, label):
+    """The method with the least mean score over seeds on the whole grid, and how many settings that has."""
+    if method == "4D-Var":
+        trials = [(CycledFourDVar(identity), "scale", SCALES)]
+    elif method == "iEnKS":
+        trials = [(IEnKS(members, 1.0, rotation), "inflation", INFLATIONS) for rotation in (False, True)]
+    else:
+        trials = [
+            (LETKF(members, 1.0, rotation, Localization(radius)), "inflation", INFLATIONS)
+            for radius in RADII
+            for rotation in (False, True)
+        ]
+    best, least = None, np.inf
+    with progress_bar(len(trials), "calls", label=f"{label} {method} {members or ''}") as bar:
+        for trial, name, values in trials:
+            found = scores_of_all(trial, name, values, experiment, cycles)
+            if found.min() < least:
+                best, least = replace(trial, **{name: values[int(found.argmin())]}), found.min()
+            bar.update()
+    return best, sum(len(values) for _, _, values in trials)
+
+
+def scores_of_all(trial, name, values, experiment, cycles):
+    """(value,), the mean score over seeds for each value of a tuning number, infinite if one diverged."""
+    found = experiment.sweep(trial, **{name: values}, **KEEP)
+    means = found.analysis_rmse[-cycles:].mean(axis=(0, 2))
+    return np.where(np.isfinite(means), means, np.inf)
+
+
+def table_of_tables(rows):
+    cells = [
+        (
+            row["system"],
+            row["method"],
+            f"{row['expected']:g}",
+            shown(row),
+            "-" if row["mean"] is None else f"{row['mean'] / row['expected']:.2f}",
+            f"{row['diverged']} of {len(row['scores'])}",
+            row["settings"],
+            f"{row['tuning_seconds']:.0f}",
+            *([f"{row['dapper_hours']:.1f}"] if "dapper_hours" in row else []),
+        )
+        for row in rows
+    ]
+    headings = "system", "tuned", "theirs", "ours", "ratio", "diverged", "settings", "seconds"
+    if "dapper_hours" in rows[0]:
+        headings += ("DAPPER, hours",)
+    return markdown(headings, cells)
+
+
+def project_dapper(rows, seeds, cycles=60):
+    """Add the hours that DAPPER would take for the same grid on one core, from so many cycles of each best setting."""
+    from l96kit.validation._speed_filters import dapper_seconds_of_a_cycle
+
+    for row in rows:
+        if row["kind"] == "LETKF" and row["system"].startswith("L96"):
+            system = SYSTEMS[row["system"]]
+            seconds = dapper_seconds_of_a_cycle(system, row["members"], cycles)
+            row["dapper_hours"] = seconds * row["settings"] * seeds * row["cycles"] * (1 + BURN_IN) / 3600
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m l96kit.validation.filters",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--part", nargs="+", choices=("points", "tables"), default=["points", "tables"])
+    parser.add_argument("--papers", nargs="+", choices=literature.PAPERS, help="of the points; all if not given")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="of the tables")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="of the tables")
+    parser.add_argument("--members", nargs="+", type=int, choices=MEMBERS, default=list(MEMBERS), help="of the tables")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cycles", type=int, help="that are scored, if fewer than usual")
+    parser.add_argument("--peers", nargs="+", choices=("dapper",), default=[], help="to project its time")
+    parser.add_argument("--store", action="store_true", help="keep tables and numbers in validation/results/")
+    parser.add_argument("--quick", action="store_true", help="small: a look, not a measurement")
+    options = parser.parse_args(arguments)
+    if options.quick and options.store:
+        parser.error("--quick is a look and --store keeps measurements; take one of them")
+    if options.quick:
+        options.cycles, options.seeds = 200, 2
+        options.systems, options.members = options.systems[:1], options.members[:1]
+    for part in options.part:
+        rows = points(options) if part == "points" else tables(options)
+        if part == "tables" and options.peers:
+            project_dapper(rows, options.seeds)
+        text = table_of_points(rows) if part == "points" else table_of_tables(rows)
+        title = {"points": "Standard points of the literature", "tables": "Tuned baselines of McCabe & Brown (2021)"}[
+            part
+        ]
+        print(f"\n{title}\n\n{text}")
+        if options.store:
+            store(f"filters_{part}", {"rows": rows}, title, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

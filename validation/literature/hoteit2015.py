@@ -1,0 +1,20 @@
+"""Hoteit et al. (2015), figure 2, with the LETKF as DAPPER has it: Lorenz-96, every site observed at each step."""
+
+from l96kit import Lorenz96
+from l96kit.filters import LETKF
+from l96kit.localization import Localization
+from l96kit.observation_operators import every_site
+from l96kit.validation.literature import Point, Setting
+
+EXPERIMENTS = (
+    (
+        Setting(Lorenz96(40, 8.0), 0.05, 1, every_site(40)),
+        (
+            Point(LETKF(7, 1.04, True, Localization(4.0)), 0.22, 0.02),
+            Point(LETKF(10, 1.02, True, Localization(4.0)), 0.21, 0.02),
+            Point(LETKF(10, 1.04, True, Localization(6.0)), 0.20, 0.02),
+            Point(LETKF(10, 1.10, True, Localization(10.0)), 0.22, 0.02),
+            Point(LETKF(10, 1.20, False, Localization(15.0)), 0.29, 0.03),
+        ),
+    ),
+)
