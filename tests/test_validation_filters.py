@@ -11,9 +11,9 @@ from l96kit.validation._tuned_filters import MEMBERS, SYSTEMS
 
 
 def test_there_is_a_file_for_each_paper_with_points():
-    points = [
-        point for _, about, experiments in literature.papers() for _, own in experiments for point in own if about
-    ]
+    papers = list(literature.papers())
+    points = [point for _, _, experiments in papers for _, own in experiments for point in own]
+    assert all(about for _, about, _ in papers)
     assert len(points) >= 15
     for point in points:
         assert isinstance(point.method, (EnsembleFilter, *METHODS))

@@ -13,7 +13,7 @@ import numpy as np
 from l96kit.checks import dot_test, taylor_test
 from l96kit.kernels import _targets
 from l96kit.reference import linearize
-from l96kit.validation.operators import Loss, Step, Trajectory, launching
+from l96kit.validation.operator_kinds import Loss, Step, Trajectory, launching
 
 MOST_INPUTS = 5000
 
