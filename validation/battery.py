@@ -178,7 +178,7 @@ class _About:
     def broadcast_error(self):
         """One state with the directions of all members, and all states with two directions each.
 
-        Where it costs little, also a change at each site of a parameter that is one number.
+        Where it costs little, also a change at each site of a parameter that is one number, and one more leading axis.
         """
         x, *parameters = self.inputs
         alone = self.tl(self.direction, (x[0], *parameters))
@@ -189,7 +189,7 @@ class _About:
         error = max(relative(alone, expected), relative(twice, np.stack(one_by_one, axis=-3)))
         if self.operator.op != "tendency":
             return error
-        return max(error, self._changes_per_site_error())
+        return max(error, self._changes_per_site_error(), self._another_axis_error())
 
     def _changes_per_site_error(self):
         """Of parameters that are numbers."""
@@ -198,6 +198,13 @@ class _About:
         direction = self.random(tuple(part.astype(self.inputs[0].dtype) for part in spread))
         exact = [np.asarray(part, float) for part in direction]
         return relative(self.tl(direction), linearize.tangent(self.operator.reference, spread, exact))
+
+    def _another_axis_error(self):
+        """The adjoint of one ensemble of one more axis."""
+        x, *parameters = self.inputs
+        x_ad, *parameters_ad = self.operator.ad((x[None], *parameters), self.y_ad[None], self.device)
+        pairs = zip((x_ad[0], *parameters_ad), self.inputs_ad)
+        return max(relative(found, expected) for found, expected in pairs)
 
     def threads_error(self):
         """Zero if one and two threads, which share even the smallest ensemble here, give the same bits."""

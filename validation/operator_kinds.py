@@ -265,7 +265,8 @@ class Observe(Operator):
 
     def tl(self, inputs, inputs_tl, device="cpu", threads=None):
         with launching(device):
-            x, x_tl = np.broadcast_arrays(inputs[0], inputs_tl[0])
+            (x,), (x_tl,) = inputs, inputs_tl
+            x = x.reshape(*(1,) * (x_tl.ndim - x.ndim), *x.shape)
             return self.model_of(inputs).observe_tl(np.stack([x] * 2), np.stack([x_tl] * 2), self.times)
 
     def ad(self, inputs, y_ad, device="cpu", threads=None):

@@ -30,14 +30,14 @@ from l96kit.validation.operator_kinds import Loss, Observe, Step, Tendency, Traj
 
 # --- samplers -------------------------------------------------------------------------------------------------------
 
-EXTENTS = ("number", "per site", "row", "column", "per member and site")
+EXTENTS = ("number", "per site", "row", "column", "per member and site", "in an array of one")
 
 
 def _sampler(state, *parameters, fields=1):
     """A sampler of normal numbers; each parameter is (mean, deviation, extent), the state (mean, deviation)."""
 
     def sample(rng, members, sites, dtype):
-        shapes = dict(zip(EXTENTS, [(), (sites,), (1, sites), (members, 1), (members, sites)]))
+        shapes = dict(zip(EXTENTS, [(), (sites,), (1, sites), (members, 1), (members, sites), (1, 1)]))
         shapes["state"] = members, fields * sites
 
         def draw(mean, deviation, extent):
@@ -337,6 +337,11 @@ OPERATORS = (
     ),
     Tendency(
         "lorenz63.tendency, parameters numbers", ("lorenz63.tendency_ad", *_SITES, *_TENDENCY), **_lorenz63("number")
+    ),
+    Tendency(
+        "lorenz63.tendency, parameters in arrays of one",
+        ("lorenz63.tendency_ad", *_SITES, *_TENDENCY),
+        **_lorenz63("in an array of one"),
     ),
     Trajectory(
         "lorenz63.trajectory, heun, parameters per member",
