@@ -68,6 +68,8 @@ def points(options):
                 cycles + round(BURN_IN * cycles),
                 range(options.seeds),
                 setting.spin_up,
+                "truth",
+                setting.about_truth**0.5,
             )
             found = scores(experiment, point.method, cycles)
             rows.append(

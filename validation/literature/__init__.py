@@ -21,13 +21,15 @@ PAPERS = (
 
 
 class Setting(NamedTuple):
-    """A twin experiment without its seeds; `variance` is that of the observation error, and 1 the default of DAPPER."""
+    """A twin experiment without its seeds; `variance` is that of the observation error. Ensembles start about the
+    truth, as DAPPER's do, with the variance `about_truth`: some tunings never find a truth that is far off."""
 
     model: Any
     dt: float
     every: int
     operator: Any
     variance: float = 1.0
+    about_truth: float = 0.001
     spin_up: float = 50.0
 
 

@@ -7,7 +7,7 @@ from l96kit.validation.literature import Point, Setting
 
 EXPERIMENTS = (
     (
-        Setting(Lorenz63(), 0.01, 25, every_site(3), 2.0),
+        Setting(Lorenz63(), 0.01, 25, every_site(3), 2.0, 2.0),
         (
             Point(ETKF(3, 1.30), 0.80, 0.08),
             Point(ETKF(10, 1.02, rotation=True), 0.60, 0.05),

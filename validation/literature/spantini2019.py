@@ -8,7 +8,7 @@ from l96kit.validation.literature import Point, Setting
 
 EXPERIMENTS = (
     (
-        Setting(Lorenz96(40, 8.0), 0.02, 20, every(2, 40), 0.5),
+        Setting(Lorenz96(40, 8.0), 0.02, 20, every(2, 40), 0.5, 0.1),
         (
             Point(LETKF(40, 1.10, False, Localization(4.0)), 1.0, 0.05, 2000),
             Point(ETKF(100, 1.10), 0.97, 0.1, 2000),
