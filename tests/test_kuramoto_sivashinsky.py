@@ -87,7 +87,7 @@ REFUSED = {
     "check": (
         lambda: check_model(KuramotoSivashinsky()),
         TypeError,
-        "model: expected one made of functions of a site, found KuramotoSivashinsky; check its functions without",
+        "model: expected one made of functions of a site, found KuramotoSivashinsky; check a propagator of it",
     ),
 }
 

@@ -145,7 +145,7 @@ def main(arguments=None):
     dtypes = chosen.dtype or DTYPES
     targets = [chosen.target] if chosen.target != "all" else [t for t in TARGETS if t != "cuda" or has_gpu()]
 
-    everything, failed = [], False
+    everything = {"provenance": provenance(), "operators": [], "ptx": []}
     for target in targets:
         found = {"provenance": provenance(), "operators": [], "ptx": []}
         if target == "ptx":
@@ -155,11 +155,11 @@ def main(arguments=None):
         text = report(found)
         print(text)
         keep(f"gradients_{target}", found, text, stored=chosen.store)  # at once, since each takes up to an hour
-        everything.append(found)
-        failed |= any(row["failures"] for row in found["operators"] + found["ptx"])
+        for part in ("operators", "ptx"):
+            everything[part] += found[part]
     if chosen.json:
         chosen.json.write_text(json.dumps(everything, indent=1) + "\n")
-    return int(failed)
+    return int(any(row["failures"] for row in everything["operators"] + everything["ptx"]))
 
 
 def has_gpu():
