@@ -22,7 +22,7 @@ import numpy as np
 
 import l96kit
 from l96kit import Lorenz96, Propagator
-from l96kit.validation import _speed_emulators, _speed_filters
+from l96kit.validation import _speed_emulators, _speed_filters, _speed_spectral
 from l96kit.validation._contestants import DT, JAX_ENVIRONMENT, PEERS, F, Jax, K, NumPy, Ours, seconds_of
 from l96kit.validation._emulator_contestants import PEERS as EMULATOR_PEERS
 from l96kit.validation._record import RESULTS, provenance
@@ -220,7 +220,7 @@ def measure(peer_names, quick, subject):
         return {"provenance": record, "quick": quick, "about": f"K={K}, RK4, float32, one core", "figures": rows}
     names = [name for name in names if name in PEERS]
     peers = [NumPy(), *(peer() for name in names for peer in PEERS[name])]
-    rows = against_peers(peers, rounds) + scaling(rounds)
+    rows = against_peers(peers, rounds) + scaling(rounds) + _speed_spectral.measure("jax" in names, rounds)
     pin(cores)
     if len(cores) > 1:
         rows += two_threads(rounds)
