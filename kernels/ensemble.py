@@ -297,7 +297,12 @@ def resample(mean, A, Y, d, numbers, jitter, room, shape):
     members, observations, _ = shape
     width, one, zero = mean.shape[0], mean.dtype.type(1), mean.dtype.type(0)
     sites = (numbers.shape[0] - 1) // members
+    if inner_product(d, d) + inner_product(Y, Y) == zero:  # nothing was observed
+        return
     likelihoods(Y, d, weights, shape)
+    if weights[0] != weights[0]:
+        fill(A, weights[0])
+        return
     at, total, half = 0, weights[0], one / (one + one)
     begin = half * math.erfc(-numbers[0] * half**half)
     for member in range(members):

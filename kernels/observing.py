@@ -210,15 +210,15 @@ def observing_tl(model):
             for column in range(x_tl.shape[0]):
                 own[column] = slope(seen, x) * total(x_tl[column], indices, weights, q)
             d[q] = values[q] - value(seen, x)
-            leave_out_missing(d, q, own)
+            leave_out_missing(values, d, q, own)
 
     return observe_tl
 
 
 @inline
-def leave_out_missing(d, q, own):
-    """Nothing was observed where d is NaN."""
-    if d[q] != d[q]:
+def leave_out_missing(values, d, q, own):
+    """Nothing is observed where a value is NaN; where d alone is NaN, a run or h blew up: that stays."""
+    if values[q] != values[q]:
         d[q] = d.dtype.type(0)
         fill(own, d.dtype.type(0))
 
@@ -233,7 +233,7 @@ def whiten(Y, values, root, d, errors, members):
         mean = sum_of(own) / d.dtype.type(members)
         d[q] = values[q] - mean
         add_number(own[:members], -mean)
-        leave_out_missing(d, q, own)
+        leave_out_missing(values, d, q, own)
     in_units_of_error(Y, d, root, errors, observations)
 
 

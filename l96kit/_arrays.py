@@ -161,6 +161,16 @@ def all_positive(values, name, meaning):
     return numbers
 
 
+def not_negative(value, name, meaning):
+    """A finite number of at least 0; `meaning` says what 0 does."""
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected a number, found {value!r}; 0 {meaning}")
+    if not (np.isfinite(number) and number >= 0):
+        raise ValueError(f"{name}: expected 0 or more, found {value!r}; 0 {meaning}")
+    return float(number)
+
+
 def count(value, name, least=1):
     """A whole number of at least `least`."""
     try:

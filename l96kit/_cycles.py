@@ -1,5 +1,6 @@
 """What compiled cycles take of experiments: checked, in one precision, their leading axes made one."""
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from l96kit._progress import progress_bar
 from l96kit.kernels import launch as kernels
 from l96kit.observation_operators import observed_model
 from l96kit.observations import Observations
-from l96kit.propagators import Propagator
+from l96kit.propagators import BlowUpError, Propagator
 
 BLOCK_CYCLES = 500  # that one call goes through
 
@@ -78,9 +79,22 @@ def prepared(propagator, observations, x, every, truth, members=None, name="star
         (operator.indices, operator.weights.astype(x.dtype)),
         _arrays.plain(observations.values, x.dtype).reshape(*shape, -1),
         _root(observations, columns or members, x.dtype),
-        _truth(truth, (len(observations), *leading, sites), x.dtype).reshape(*shape, sites),
+        checked_truth(truth, (len(observations), *leading, sites), x.dtype).reshape(*shape, sites),
         leading,
     )
+
+
+def forecast_of_each(propagator, x, steps):
+    """A forecast of states (..., site); those that are not finite, or leave the finite numbers, are NaN."""
+    found, states = np.full(x.shape, np.nan, x.dtype).reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1])
+    good = np.flatnonzero(np.isfinite(states).all(axis=-1))
+    try:
+        found[good] = propagator.forecast(states[good], steps) if good.size else 0
+    except BlowUpError:
+        for at in good:
+            with contextlib.suppress(BlowUpError):
+                found[at] = propagator.forecast(states[at : at + 1], steps)[0]
+    return found.reshape(x.shape)
 
 
 def for_each(numbers, leading, name):
@@ -100,7 +114,8 @@ def _root(observations, columns, dtype):
     return kernels.padded(observations._root, columns, dtype)
 
 
-def _truth(truth, shape, dtype):
+def checked_truth(truth, shape, dtype):
+    """The truth (time, ..., site) of that shape, NaN if there is none."""
     if truth is None:
         return np.full(shape, np.nan, dtype)
     truth = _arrays.state(truth, shape[-1], "truth")

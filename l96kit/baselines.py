@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
-from l96kit._cycles import BLOCK_CYCLES, for_each, prepared
+from l96kit._cycles import BLOCK_CYCLES, checked_truth, for_each, forecast_of_each, prepared
 from l96kit._progress import progress_bar
 from l96kit.kernels import launch as kernels
 from l96kit.observations import Observations
@@ -68,24 +68,27 @@ class ThreeDVar:
 
         truth : (time, ..., site) at the observation times, to score against, optional
         """
-        x, every = _checked(propagator, observations, start, every)
+        x, every, truth = _checked(propagator, observations, start, every, truth)
         _arrays.cholesky(self.background_cov, x.shape[-1], "background_cov")
         forecasts, analyses = (np.empty((len(observations), *x.shape), x.dtype) for _ in range(2))
         gain = cache(lambda turn: self._gain(observations, np.zeros(x.shape[-1], x.dtype), turn))
         with progress_bar(len(observations), "cycles", progress, type(self).__name__) as bar:
             for t in range(len(observations)):
-                forecasts[t] = propagator.forecast(x, every)
+                forecasts[t] = forecast_of_each(propagator, x, every)
                 background = self._start_of_analysis(forecasts[t])
-                innovation = observations.values[t] - observations.operator.observe(background, t)
-                if observations.operator.function == "identity" and not np.isnan(innovation).any():
-                    x = background + innovation @ gain(t % observations.operator.period).T
-                else:
-                    missing = np.isnan(innovation)
-                    own = self._gain(observations, background, t, missing)
-                    x = background + (own @ np.where(missing, 0, innovation)[..., None])[..., 0]
-                x = analyses[t] = x.astype(forecasts.dtype)
+                lost = ~np.isfinite(background).all(axis=-1, keepdims=True)
+                found = self._analysis(np.where(lost, 0, background), observations, t, gain)
+                x = analyses[t] = np.where(lost, np.nan, found).astype(forecasts.dtype)
                 bar.update()
-        return Baseline(forecasts, analyses, _scored(forecasts, truth), _scored(analyses, truth))
+        return Baseline(forecasts, analyses, rmse(forecasts, truth), rmse(analyses, truth))
+
+    def _analysis(self, background, observations, t, gain):
+        values, operator = observations.values[t], observations.operator
+        innovation, missing = values - operator.observe(background, t), np.isnan(values)
+        if operator.function == "identity" and not missing.any():
+            return background + innovation @ gain(t % operator.period).T
+        own = self._gain(observations, background, t, missing)
+        return background + (own @ np.where(missing, 0, innovation)[..., None])[..., 0]
 
     def _gain(self, observations, x, time, missing=False):
         """K (..., site, n) about x (..., site); that of what is missing (..., n) is zero."""
@@ -124,10 +127,10 @@ class Climatology:
         self, propagator: Propagator, observations: Observations, start, every=1, truth=None, progress=False
     ) -> Baseline:
         """As that of `ThreeDVar`; of `start` only the shape counts."""
-        x, every = _checked(propagator, observations, start, every)
+        x, every, truth = _checked(propagator, observations, start, every, truth)
         mean = _arrays.state(self.mean, x.shape[-1], "mean", x.dtype)
         always = np.broadcast_to(mean, (len(observations), *x.shape))
-        return Baseline(always, always, _scored(always, truth), _scored(always, truth))
+        return Baseline(always, always, rmse(always, truth), rmse(always, truth))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +160,7 @@ class CycledFourDVar:
         _arrays.all_positive(self.scale, "scale", "takes background_cov as it is")
         _arrays.count(self.lag, "lag")
         _arrays.count(self.iterations, "iterations")
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance: expected 0 or more, found {self.tolerance!r}; 0 does all iterations")
+        _arrays.not_negative(self.tolerance, "tolerance", "does all iterations")
 
     def assimilate(
         self, propagator: Propagator, observations: Observations, start, every=1, truth=None, progress=False
@@ -186,20 +188,21 @@ class CycledFourDVar:
 METHODS = Climatology, ThreeDVar, CycledFourDVar
 
 
-def _scored(x, truth):
-    return np.full(x.shape[:-1], np.nan) if truth is None else rmse(x, truth)
-
-
-def _checked(propagator, observations, start, every):
+def _checked(propagator, observations, start, every, truth):
     if not isinstance(propagator, Propagator):
         raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
     if not isinstance(observations, Observations):
         raise TypeError(f"observations: expected Observations, found {type(observations).__name__}; make some")
     observations.check_sites(propagator.model.sites)
+    if observations.operator.windows:
+        raise ValueError(
+            "observations: expected one operator for all experiments, found one for each; run them one by one"
+        )
     x = _arrays.state(start, propagator.model.sites, "start")
     if x.shape[:-1] != observations.values.shape[1:-1]:
         raise ValueError(
             f"start: expected shape {(*observations.values.shape[1:-1], x.shape[-1])}, one state for each experiment, "
             f"found {x.shape}; give each its own"
         )
-    return x, _arrays.count(every, "every")
+    truth = checked_truth(truth, (len(observations), *x.shape), x.dtype)
+    return x, _arrays.count(every, "every"), truth

@@ -22,8 +22,9 @@ class FourDEnVar(EnsembleFilter):
     localization : of covariances between sites and observations, and among observations
 
     The cost is quadratic and its minimum that of a dense system of all observations in a window. Forecasts and analyses
-    are those throughout the window: analyses but the last know later observations. With a window of one time it is the
-    stochastic filter, localized. Inflation comes at the end of a window.
+    are those throughout the window: analyses but the last know later observations. What is changed is the start of the
+    window, whatever its length; of a linear model, a window of one time gives the stochastic filter, localized.
+    Inflation comes at the end of a window.
 
     Source: Liu, Xiao & Wang (2008); Desroziers, Camino & Berre (2014); Burgers et al. (1998) for the errors.
     """
@@ -69,6 +70,9 @@ class FourDEnVar(EnsembleFilter):
                         normals = rng.standard_normal((len(now), self.members, observations.operator.n))
                         kept[3][now, e] = innovation_of(seen, values)
                         x += increments(x, seen, values, normals, *between)
+                        if not np.isfinite(x).all():  # as what the members would observe is not
+                            x[...] = np.nan
+                            break
                         analysis = propagator.trajectory(x, len(now) * every, every)
                     except BlowUpError:
                         x[...] = np.nan

@@ -62,8 +62,13 @@ class Assimilation(_arrays.OfArrays):
         if not 0 <= burn_in < cycles:
             raise ValueError(f"burn_in: expected 0..{cycles - 1} of {cycles} cycles, found {burn_in}; leave some")
         names = [f"{which}_{score}" for which in ("forecast", "analysis") for score in ("rmse", "spread", "crps")]
-        names += ["innovation", "innovation_expected"]
-        return {name: getattr(self, name)[burn_in:].mean(axis=0) for name in names}
+        means = {name: getattr(self, name)[burn_in:].mean(axis=0) for name in names}
+        for name in ("innovation", "innovation_expected"):
+            known = ~np.isnan(self.innovation[burn_in:])  # at a time without observations there is none
+            total = np.where(known, getattr(self, name)[burn_in:], 0).sum(axis=0)
+            with np.errstate(invalid="ignore"):
+                means[name] = np.where(self.blew_up, np.nan, total / known.sum(axis=0))
+        return means
 
     @property
     def blew_up(self):
@@ -90,6 +95,8 @@ class EnsembleFilter:
     def __post_init__(self):
         _arrays.count(self.members, "members", 2)
         inflation = _arrays.all_positive(self.inflation, "inflation", "stands for none")
+        if not isinstance(self.rotation, (bool, np.bool_)):
+            raise TypeError(f"rotation: expected True or False, found {self.rotation!r}; True turns at random")
         if (inflation < 1).any():
             import warnings
 
@@ -330,8 +337,7 @@ class IEnKS(EnsembleFilter):
         super().__post_init__()
         _arrays.count(self.lag, "lag")
         _arrays.count(self.iterations, "iterations")
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance: expected 0 or more, found {self.tolerance!r}; 0 does all iterations")
+        _arrays.not_negative(self.tolerance, "tolerance", "does all iterations")
 
     def _tuned(self):
         return "tolerance", self.tolerance * self.members
@@ -348,7 +354,8 @@ class ParticleFilter(EnsembleFilter):
     jitter : multiplies the bandwidth of a Gaussian kernel that suits a Gaussian, in the covariance of the weighted
         members; 0 leaves copies, which need a model with noise of its own
 
-    It takes thousands of members, and CRPS, which costs their square: `probabilistic=False` leaves that out.
+    Where nothing was observed members stay as they are. It takes thousands of members, and CRPS costs their square:
+    `probabilistic=False` leaves that out.
 
     Source: Gordon, Salmond & Smith (1993); Kitagawa (1996) for the draw; Musso, Oudjane & Le Gland (2001).
     """

@@ -4,6 +4,8 @@ Colours are from cividis and from Okabe & Ito (2008): they differ in print and f
 in style.
 """
 
+from itertools import cycle
+
 import numpy as np
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -63,7 +65,7 @@ def rmse_against_window(windows, scores, dt, ax=None):
 
     ax = _axes(ax)
     lengths = np.asarray(windows) * dt
-    for (label, (mean, deviation)), colour, style in zip(scores.items(), COLOURS, STYLES):
+    for (label, (mean, deviation)), colour, style in zip(scores.items(), cycle(COLOURS), cycle(STYLES)):
         ax.errorbar(lengths, mean, deviation, label=label, color=colour, linestyle=style, marker="o", capsize=3)
     ax.set(xlabel="length of the window (time units)", ylabel="RMSE (dimensionless)", yscale="log", title="4D-Var")
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -120,6 +122,8 @@ def rank_histogram(counts, ax=None):
     """How often the truth had so many members below it (N + 1,), over what a reliable ensemble would have."""
     ax = _axes(ax)
     counts = np.asarray(counts, float)
+    if counts.ndim != 1:
+        raise ValueError(f"counts: expected shape (N + 1,), found {counts.shape}; add up those of several seeds")
     ax.bar(np.arange(len(counts)), counts / counts.mean(), width=1.0, color=COLOURS[5], edgecolor="white")
     ax.axhline(1, color=COLOURS[6], linestyle=STYLES[1], linewidth=1)
     ax.set(xlabel="members below the truth", ylabel="frequency over that of a flat histogram", title="rank histogram")
@@ -132,7 +136,14 @@ def spread_skill(spread, rmse, bins=10, ax=None):
     A reliable ensemble lies on the diagonal, but for a factor sqrt((N + 1) / N).
     """
     ax = _axes(ax)
-    spread, rmse = np.ravel(spread), np.ravel(rmse)
+    if np.shape(spread) != np.shape(rmse):
+        raise ValueError(
+            f"rmse: expected shape {np.shape(spread)} like spread, found {np.shape(rmse)}; leave out the same cycles"
+        )
+    known = np.isfinite(spread) & np.isfinite(rmse)
+    spread, rmse = np.asarray(spread)[known], np.asarray(rmse)[known]
+    if len(spread) < bins:
+        raise ValueError(f"bins: expected at most {len(spread)}, as many as finite numbers, found {bins}; take fewer")
     classes = np.array_split(np.argsort(spread), bins)
     x, y = (np.array([np.sqrt(np.mean(part[own] ** 2)) for own in classes]) for part in (spread, rmse))
     ax.plot(x, y, "o-", color=COLOURS[0], label=f"{bins} classes of spread")
@@ -146,7 +157,11 @@ def spread_skill(spread, rmse, bins=10, ax=None):
 def errors_ahead(leads, errors, ax=None):
     """RMSE of forecasts against lead time (lead,), in time units: dict of label -> (lead, ...), mean over the rest."""
     ax = _axes(ax)
-    for (label, error), colour, style in zip(errors.items(), COLOURS, STYLES):
+    for (label, error), colour, style in zip(errors.items(), cycle(COLOURS), cycle(STYLES)):
+        if len(error) != len(leads):
+            raise ValueError(
+                f"errors: expected {len(leads)} leads first, found shape {np.shape(error)}; see lead_errors"
+            )
         error = np.reshape(error, (len(leads), -1))
         ax.plot(leads, np.nanmean(error, axis=1), color=colour, linestyle=style, marker="o", label=label)
     ax.set(xlabel="lead time (time units)", ylabel="RMSE (dimensionless)", title="forecasts from analyses")

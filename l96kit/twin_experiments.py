@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
-from l96kit.baselines import METHODS
-from l96kit.filters import EnsembleFilter
+from l96kit._cycles import forecast_of_each
+from l96kit.baselines import METHODS, Baseline
+from l96kit.filters import Assimilation, EnsembleFilter
 from l96kit.observation_operators import ObservationOperator
 from l96kit.observations import Observations, observe
 from l96kit.propagators import Propagator
 from l96kit.scores import rmse
 
+SWEPT = ("inflation", "strength", "jitter", "scale")  # what may differ from experiment to experiment
 STARTS = ("climatology", "truth")
 _TRUTH, _NOISE, _ENSEMBLE, _METHOD = range(4)  # what random numbers are for
 
@@ -60,6 +62,18 @@ class TwinExperiment:
                 f"operator: expected an ObservationOperator, found {type(self.operator).__name__}; make one with a "
                 "function of l96kit.observation_operators"
             )
+        sites = self.propagator.model.sites
+        for name, found in (("operator", self.operator.sites), ("simulator", self._source.model.sites)):
+            if found != sites:
+                raise ValueError(
+                    f"{name}: expected one for the {sites} sites of the model, found {found}; make another"
+                )
+        if self.operator.windows:
+            raise ValueError("operator: expected one for all seeds, found one for each; run them one by one")
+        if self.cov is None:
+            _arrays.positive(self.sigma, "sigma")
+        else:
+            _arrays.cholesky(self.cov, self.operator.n, "cov")
         _arrays.count(self.every, "every")
         _arrays.count(self.cycles, "cycles")
         _arrays.one_of(self.start, STARTS, "start")
@@ -123,11 +137,10 @@ class TwinExperiment:
         """What a method makes of it: an `Assimilation` of a filter, a `Baseline` of one of `l96kit.baselines`, which
         keeps means and has no more scores. `...` are the seeds.
         """
+        _check_method(method)
         if isinstance(method, METHODS):
             start = self.ensemble(1)[:, 0]
             return method.assimilate(self.propagator, self.observations, start, self.every, self.truth, progress)
-        if not isinstance(method, EnsembleFilter):
-            raise TypeError(f"method: expected a filter such as ETKF(28), found {type(method).__name__}; see filters")
         return method.assimilate(
             self.propagator,
             self.observations,
@@ -146,11 +159,17 @@ class TwinExperiment:
         values : one keyword, such as inflation=[1.0, 1.02, 1.05]. A seed has the same truth, observations, ensemble and
             random numbers for all values.
         """
+        _check_method(method)
         if len(values) != 1:
             raise TypeError(
                 f"values: expected one keyword such as inflation=[1.0, 1.02], found {len(values)}; give one"
             )
         ((name, tried),) = values.items()
+        swept = [swept for swept in SWEPT if hasattr(method, swept)]
+        _arrays.one_of(name, swept, f"tuning of {type(method).__name__}")
+        tried = _arrays.all_positive(list(tried) if np.iterable(tried) else tried, name, "is a usual value")
+        if tried.ndim != 1 or not tried.size:
+            raise ValueError(f"{name}: expected a sequence of numbers, found shape {tried.shape}; give at least one")
         count = len(tried)
         wide = replace(method, **{name: np.repeat(np.asarray(tried)[:, None], len(self.seeds), axis=1)})
         observations = replace(self.observations, values=_repeated(self.observations.values, count, 1))
@@ -171,21 +190,35 @@ class TwinExperiment:
         Times are those of the start of a forecast; all leads have the same. What blew up is NaN.
         """
         leads = [_arrays.count(lead, "leads", 0) for lead in np.atleast_1d(leads).tolist()]
+        burn_in = _arrays.count(burn_in, "burn_in", 0)
+        if not leads:
+            raise ValueError("leads: expected whole numbers of cycles, found none; give at least one")
+        if not isinstance(found, (Assimilation, Baseline)):
+            raise TypeError(f"found: expected what `run` gave, found {type(found).__name__}; run a method first")
         if found.analysis is None:
             raise ValueError("found: expected means of analyses, found scores alone; run with keep='means'")
         last = self.cycles - max(leads)
+        shape = self.truth.shape
+        if found.analysis.shape != shape:
+            raise ValueError(
+                f"found: expected analyses {shape} (time, seed, site), those of this experiment, found "
+                f"{found.analysis.shape}; of a sweep, pass one value at a time"
+            )
         if not 0 <= burn_in < last:
             raise ValueError(
                 f"leads: expected forecasts that end within the {self.cycles} cycles, found none of {max(leads)} after "
                 f"{burn_in}; choose shorter ones"
             )
         begins = np.arange(burn_in, last, _arrays.count(stride, "stride"))
-        x = np.where(np.isfinite(found.analysis[begins]), found.analysis[begins], 0)
-        ahead = [x]
+        ahead = [found.analysis[begins]]
         for _ in range(max(leads)):
-            ahead.append(self.propagator.forecast(ahead[-1], self.every))
-        errors = np.stack([rmse(ahead[lead], self.truth[begins + lead]) for lead in leads])
-        return np.where(np.isfinite(found.analysis[begins]).all(axis=-1), errors, np.nan)
+            ahead.append(forecast_of_each(self.propagator, ahead[-1], self.every))
+        return np.stack([rmse(ahead[lead], self.truth[begins + lead]) for lead in leads])
+
+
+def _check_method(method):
+    if not isinstance(method, (EnsembleFilter, *METHODS)):
+        raise TypeError(f"method: expected a filter such as ETKF(28), found {type(method).__name__}; see filters")
 
 
 def _repeated(x, count, axis=0):

@@ -104,6 +104,8 @@ class FourDVar:
 
     def trajectory(self, x, times, model_errors=None):
         """The states (time, ..., site) at so many observation times from x (..., site)."""
+        x = _arrays.state(x, self.propagator.model.sites)
+        model_errors = self._errors(model_errors, _arrays.count(times, "times"), x)
         if model_errors is None:
             return self.propagator.trajectory(x, (times - 1) * self.every, self.every)
         y = [x]
@@ -229,7 +231,7 @@ class FourDVar:
             return None
         if errors is None:
             return np.zeros(shape, x.dtype)
-        errors = _arrays.state(errors, x.shape[-1], "model_errors", x.dtype)
+        errors = np.asarray(errors) if times == 1 else _arrays.state(errors, x.shape[-1], "model_errors", x.dtype)
         if errors.shape != shape:
             raise ValueError(
                 f"model_errors: expected shape {shape}, one for each observation time but the first, found "

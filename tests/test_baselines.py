@@ -156,3 +156,27 @@ def test_bad_input_is_refused(error, message, method, change):
 def test_bad_tuning_is_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}: expected"):
         CycledFourDVar(B, **{name: value})
+
+
+@pytest.mark.parametrize("method", [ThreeDVar(B), CycledFourDVar(B)], ids=["3D-Var", "4D-Var"])
+def test_an_experiment_that_blows_up_leaves_the_others_alone(method):
+    truth, observations, x = setting(every_site(SITES))
+    values = observations.values.copy()
+    values[2, 1, 0] = 1e200
+    wild = Observations(observations.operator, values, 0.7)
+    with np.errstate(all="ignore"):
+        found, whole = (method.assimilate(PROPAGATOR, own, x, EVERY, truth) for own in (wild, observations))
+    np.testing.assert_array_equal(found.analysis[:, 0], whole.analysis[:, 0])
+    assert np.isnan(found.analysis_rmse[3:, 1]).all()
+
+
+def test_a_truth_of_another_shape_is_refused():
+    truth, observations, x = setting(every_site(SITES))
+    for method in (
+        ThreeDVar(B),
+        OptimalInterpolation(B, np.zeros(SITES)),
+        Climatology(np.zeros(SITES)),
+        CycledFourDVar(B),
+    ):
+        with pytest.raises(ValueError, match=r"truth: expected shape \(5, 2, 12\)"):
+            method.assimilate(PROPAGATOR, observations, x, EVERY, truth[:, :1])

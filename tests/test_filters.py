@@ -342,6 +342,35 @@ def test_an_ensemble_that_blows_up_leaves_the_others_alone():
     assert found.analysis_ranks[0].sum() == SITES * np.isfinite(found.analysis_rmse[:, 0]).sum()  # not of what is NaN
 
 
+def root(x):
+    return x**0.5
+
+
+def root_slope(x):
+    return 0.5 * x**-0.5
+
+
+@pytest.mark.parametrize("method", [EnKF(6), ETKF(6), ParticleFilter(6)], ids=["EnKF", "ETKF", "particles"])
+def test_what_a_function_cannot_observe_is_no_gap(method):
+    """One experiment has a member whose root is no number: it is lost, and not as if nothing had been observed."""
+    rng = np.random.default_rng(17)
+    operator = at_sites([0, 3], SITES).pointwise(Pointwise(root, root_slope))
+    ensemble = 4 + 0.1 * rng.standard_normal((2, 6, SITES))
+    ensemble[0, 2, 3] = -3.0
+    observations = Observations(operator, np.full((2, 2, 2), 2.0), 0.1)
+    with np.errstate(all="ignore"):
+        found = method.assimilate(PROPAGATOR, observations, ensemble, 1, rng=rng)
+    assert found.blew_up.tolist() == [True, False]
+
+
+def test_particles_stay_where_nothing_was_observed():
+    truth, observations, ensemble = setting(6, every_site(SITES), np.random.default_rng(18))
+    nothing = Observations(observations.operator, np.full_like(observations.values, np.nan), 0.7)
+    found = ParticleFilter(6).assimilate(PROPAGATOR, nothing, ensemble, EVERY, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(found.ensemble, PROPAGATOR.forecast(ensemble, CYCLES * EVERY), atol=1e-9)
+    assert np.isnan(found.averages()["innovation"]).all()
+
+
 def cubed(x):
     return x * x * x
 
@@ -369,6 +398,7 @@ BAD_METHODS = {
     "localization": (TypeError, "localization: expected a Localization", lambda: LETKF(4, localization=2.0)),
     "lag": (ValueError, "lag: expected at least 1, found 0", lambda: IEnKS(4, lag=0)),
     "tolerance": (ValueError, "tolerance: expected 0 or more", lambda: IEnKS(4, tolerance=-1.0)),
+    "rotation": (TypeError, "rotation: expected True or False, found 2", lambda: ETKF(4, rotation=2)),
     "jitter": (ValueError, "jitter: expected numbers of 0 or more", lambda: ParticleFilter(4, jitter=-1.0)),
     "strength": (ValueError, "strength: expected positive finite numbers", lambda: EnKFN(4, strength=0.0)),
 }

@@ -64,7 +64,7 @@ BAD = {
     "start": (ValueError, "start: expected one of 'climatology', 'truth'", {"start": "rest"}),
     "sigma": (ValueError, "sigma: expected a positive finite number", {"sigma": -1.0}),
     "covariance": (ValueError, "cov: expected a positive definite matrix", {"cov": -np.eye(4), "sigma": None}),
-    "another state": (ValueError, "x: expected shape", {"operator": at_sites([0], 13)}),
+    "another state": (ValueError, "operator: expected one for the 12 sites", {"operator": at_sites([0], 13)}),
     "another step": (ValueError, "expected a step that divides", {"simulator": Propagator(Lorenz96(12), 0.013)}),
 }
 
@@ -114,3 +114,28 @@ def test_a_sweep_is_one_run_for_each_value():
     np.testing.assert_array_equal(four_d_var.analysis[:, 1], alone.analysis)
     with pytest.raises(TypeError, match="values: expected one keyword"):
         EXPERIMENT.sweep(method)
+
+
+def test_lead_errors_of_other_experiments_are_refused_and_those_that_blow_up_are_nan():
+    swept = EXPERIMENT.sweep(ETKF(6), inflation=[1.0, 1.5])
+    with pytest.raises(ValueError, match=r"found: expected analyses \(6, 2, 12\)"):
+        EXPERIMENT.lead_errors(swept, 1)
+    found = EXPERIMENT.run(ETKF(6))
+    analysis = found.analysis.copy()
+    analysis[3, 0] *= 1e100
+    errors = EXPERIMENT.lead_errors(replace(found, analysis=analysis), (0, 2))
+    assert np.isnan(errors[1, 3, 0]) and np.isfinite(errors[:, :3]).all() and np.isfinite(errors[:, :, 1]).all()
+
+
+BAD_SWEEPS = {
+    "a name": (ValueError, "tuning of ETKF: expected one of 'inflation', found 'members'", {"members": [4, 5]}),
+    "nothing": (ValueError, "inflation: expected a sequence of numbers", {"inflation": []}),
+    "a number": (ValueError, "inflation: expected a sequence of numbers", {"inflation": 1.0}),
+    "a word": (TypeError, "inflation: expected positive numbers", {"inflation": ["one"]}),
+}
+
+
+@pytest.mark.parametrize("error, message, values", BAD_SWEEPS.values(), ids=BAD_SWEEPS)
+def test_bad_sweeps_are_refused(error, message, values):
+    with pytest.raises(error, match=message):
+        EXPERIMENT.sweep(ETKF(6), **values)

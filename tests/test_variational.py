@@ -391,3 +391,12 @@ def test_a_state_for_each_window_observed():
         FourDVar(PROPAGATOR).cost(start[:1], observations)
     with pytest.raises(ValueError, match=r"y: expected shape \(4, 3, 'site'\)"):
         observations.misfit(PROPAGATOR.trajectory(start[:1], 3))
+
+
+def test_errors_of_the_model_fit_the_times():
+    method, x = FourDVar(PROPAGATOR, model_cov=np.ones(SITES)), PROPAGATOR.forecast(np.full(SITES, 8.1), 10)
+    with pytest.raises(ValueError, match=r"model_errors: expected shape \(5, 12\)"):
+        method.trajectory(x, 6, np.zeros((2, SITES)))
+    observations = observe(x[None], SITES, 1.0, np.random.default_rng(0))
+    alone = method.assimilate(observations, x)
+    assert method.cost(alone.state, observations, model_errors=alone.model_errors)[0] == pytest.approx(alone.cost)

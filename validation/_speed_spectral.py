@@ -1,4 +1,4 @@
-"""The part of `l96kit.validation.speed` that is about Kuramoto-Sivashinsky: a step of an ensemble, against NumPy and JAX."""
+"""The part of `l96kit.validation.speed` that is about Kuramoto-Sivashinsky: an ensemble, against NumPy and JAX."""
 
 import os
 from importlib import import_module
