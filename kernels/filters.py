@@ -26,11 +26,10 @@ from l96kit.kernels import ensemble, local
 from l96kit.kernels._targets import inline
 from l96kit.kernels.dynamics_of_model import dynamics_of
 from l96kit.kernels.ensemble import abandon, assemble, iterate, rotate, split, start_iterating, update_end, update_start
-from l96kit.kernels.matrices import fill, is_finite, rows_of, scale
+from l96kit.kernels.matrices import AT_ONCE, fill, is_finite, rounded_up, rows_of, scale, taken, whole
 from l96kit.kernels.observing import observing, whiten
-from l96kit.kernels.schemes import one_step
+from l96kit.kernels.schemes import forecasting, one_step
 from l96kit.kernels.scoring import record, score_innovation
-from l96kit.kernels.tile import U, fields_of, transfer
 
 INFLATION, TUNED = 0, 1  # columns of `tuning`
 
@@ -90,10 +89,10 @@ def room_of(method, members, observations, sites, lanes, most):
     a chunk of sites has at most `most` numbers of each, if that is possible."""
 
     def whole(n):
-        return -(-n // lanes) * lanes
+        return rounded_up(n, lanes)
 
     def in_fours(n):
-        return -(-n // 4) * 4
+        return rounded_up(n, AT_ONCE)
 
     order = min(members, observations) if method == "perturb" else members
     chunk, matrix, beyond = whole(sites), in_fours(order) * whole(order) * (method != "serial"), 0
@@ -116,41 +115,17 @@ def room_of(method, members, observations, sites, lanes, most):
 # --- cycles -----------------------------------------------------------------------------------------------------------
 
 
-@inline
-def taken(room, begin, count):
-    return room[begin : begin + count]
-
-
 def bodies(model, tableau, team, lanes, uniform):
     """The body of each method, with its layout."""
     f = dynamics_of(model, tableau.stages, team, lanes, uniform)
     scheme = one_step(model, tableau, f, team, lanes)
-    load, _, store, _ = transfer(team, model.REACH, lanes, fields_of(model))
-    bind, step, fields, observe = f.bind, scheme.step, U(fields_of(model)), observing(model)
-
-    @inline
-    def whole(n):
-        """So many numbers and those that fill their last vector."""
-        return (n + lanes - 1) // lanes * lanes
-
-    @inline
-    def forecast(x, p, dt, steps, work):
-        """All members, so many time steps on."""
-        (state, other), stage_states, kept, tiles, rest = work
-        for tile in range((x.shape[0] + lanes - 1) // lanes):
-            start, n = U(tile) * U(lanes), U(x.shape[1]) // fields * U(lanes)
-            load(x, state, start)
-            room = stage_states, kept, bind((p, tiles, rest, start, n))
-            for _ in range(steps):
-                step(state, other, room, dt, n)
-                state, other = other, state
-            store(state, x, start)
+    forecast, observe = forecasting(model, f, scheme, team, lanes), observing(model)
 
     @inline
     def rooms(work, members, observations, sizes):
         """The arrays of one experiment, all of them zero."""
         sites_in_row, _, matrix, arrays = sizes
-        wide, across = whole(members), whole(observations)
+        wide, across = whole(members, lanes), whole(observations, lanes)
         own = work[4][work[4].shape[0] - arrays * work[0][0].shape[0] :]
         fill(own, own.dtype.type(0))
         rows, seen = rows_of(members) * sites_in_row, rows_of(observations) * wide
@@ -191,7 +166,7 @@ def bodies(model, tableau, team, lanes, uniform):
                 score_innovation(Y, d, values[t, experiment], members, found[2][t, experiment])
                 coefficients_now = coefficients[(begin + t) % coefficients.shape[0]]
                 more = tuning[experiment, TUNED], normals[experiment, t], coefficients_now, errors, rest, sizes[1]
-                analyse((mean, A, Y, d, more, room, (members, observations, whole(members))))
+                analyse((mean, A, Y, d, more, room, (members, observations, whole(members, lanes))))
                 if turns.shape[2]:
                     rotate(A, turns[experiment, t], total, ones, members)
                 scale(A, inflation)

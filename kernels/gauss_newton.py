@@ -13,7 +13,7 @@ An experiment is what a tile is elsewhere. `data` holds, in this order,
     (columns, tuning): (column, site); (experiment, 2), what multiplies columns, and the step that ends the iteration
     truth (cycle, experiment, site), and what is kept: means (2, cycle, experiment, site) of forecasts and analyses, or
         no cycles of them, and errors (cycle, experiment, 2), RMSE of both
-    (sites in a row, tile arrays for all that)
+    tile arrays for all that
 """
 
 from math import nan
@@ -23,19 +23,24 @@ from l96kit.kernels._targets import called, inline
 from l96kit.kernels.dynamics_of_model import dynamics_of
 from l96kit.kernels.ensemble import precision_of_weights
 from l96kit.kernels.matrices import (
+    AT_ONCE,
     add_row,
     copy,
     factorize,
     fill,
     inner_product,
     is_finite,
+    rounded_up,
     rows_of,
     scale,
     solve,
+    taken,
     weigh,
+    whole,
 )
 from l96kit.kernels.observing import in_units_of_error, observing_tl
-from l96kit.kernels.schemes import one_step
+from l96kit.kernels.schemes import forecasting, one_step
+from l96kit.kernels.scoring import rmse
 from l96kit.kernels.tile import U, fields_of, transfer
 
 METHOD = "gauss-newton"
@@ -43,15 +48,8 @@ METHOD = "gauss-newton"
 
 def room_of(columns, observations, sites, lanes):
     """How many numbers an experiment works in."""
-
-    def whole(n):
-        return -(-n // lanes) * lanes
-
-    def in_fours(n):
-        return -(-n // 4) * 4
-
-    rows = in_fours(columns) + 2 * in_fours(observations)
-    return rows * whole(columns) + 2 * whole(columns) + whole(observations) + (columns + 3) * sites
+    wide, rows = rounded_up(columns, lanes), rounded_up(columns, AT_ONCE) + 2 * rounded_up(observations, AT_ONCE)
+    return (rows + 2) * wide + rounded_up(observations, lanes) + (columns + 3) * sites
 
 
 @called
@@ -87,36 +85,15 @@ def record(x, truth, means, errors, which, room):
     """Keep what is wanted of a forecast (0) or an analysis (1)."""
     if means.shape[1]:
         copy(x, means[which, 0])
-    copy(truth, room)
-    add_row(x, room, -x.dtype.type(1))
-    errors[which] = (inner_product(room, room) / x.dtype.type(x.shape[0])) ** x.dtype.type(0.5)
+    errors[which] = rmse(x, truth, room)
 
 
 def bodies(model, tableau, team, lanes, uniform):
     f = dynamics_of(model, tableau.stages, team, lanes, uniform)
     scheme = one_step(model, tableau, f, team, lanes)
     load, _, store, _ = transfer(team, model.REACH, lanes, fields_of(model))
-    bind, bind_tl, step, step_tl = f.bind, f.bind_tl, scheme.step, scheme.step_tl
-    fields, observe = U(fields_of(model)), observing_tl(model)
-
-    @inline
-    def whole(n):
-        return (n + lanes - 1) // lanes * lanes
-
-    @inline
-    def taken(room, begin, count):
-        return room[begin : begin + count]
-
-    @inline
-    def forecast(x, p, dt, steps, work):
-        (state, other), stage_states, kept, tiles = work[:4]
-        n = U(x.shape[1]) // fields * U(lanes)
-        load(x, state, U(0))
-        room = stage_states, kept, bind((p, tiles, work[8], U(0), n))
-        for _ in range(steps):
-            step(state, other, room, dt, n)
-            state, other = other, state
-        store(state, x, U(0))
+    bind, bind_tl, step_tl, fields = f.bind, f.bind_tl, scheme.step_tl, U(fields_of(model))
+    forecast, observe = forecasting(model, f, scheme, team, lanes), observing_tl(model)
 
     @inline
     def propagate(x, x_tl, later, p, p_tl, dt, steps, work):
@@ -138,12 +115,12 @@ def bodies(model, tableau, team, lanes, uniform):
 
     @inline
     def body(experiment, data, work):
-        x_of_all, p, p_tl, clock, operator, (values, root), (columns, tuning), truth, means, errors, sizes = data
+        x_of_all, p, p_tl, clock, operator, (values, root), (columns, tuning), truth, means, errors, arrays = data
         (dt, every, lag, iterations), (indices, weights, begin) = clock, operator
         x, factor, tolerance = x_of_all[experiment], tuning[experiment, 0], tuning[experiment, 1]
         (count, sites), observations, one = columns.shape, values.shape[2], x.dtype.type(1)
-        wide, across = whole(count), whole(observations)
-        room = work[8][work[8].shape[0] - sizes * work[0][0].shape[0] :]
+        wide, across = whole(count, lanes), whole(observations, lanes)
+        room = work[8][work[8].shape[0] - arrays * work[0][0].shape[0] :]
         fill(room, room.dtype.type(0))
         C, at = taken(room, 0, rows_of(count) * wide), rows_of(count) * wide
         Y, at = taken(room, at, rows_of(observations) * wide), at + rows_of(observations) * wide
@@ -177,6 +154,6 @@ def bodies(model, tableau, team, lanes, uniform):
             record(later[0], truth[t, experiment], kept, errors[t, experiment], 1, difference)
             add_columns(columns, v, factor, x[0])
             if cycle + 1 >= lag:
-                forecast(x, p, dt, every, work)
+                forecast(x, p, dt, every, (work[0], work[1], work[2], work[3], work[8]))
 
     return {METHOD: SimpleNamespace(body=body, layout=(2, *scheme.layout, f.tiles) * 2)}

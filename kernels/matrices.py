@@ -19,10 +19,23 @@ def _places(n):
 _add_four_products, _ = row_products(_places, reduction)
 
 
+def rounded_up(n, size):
+    """To a multiple of `size`."""
+    return (n + size - 1) // size * size
+
+
+whole = inline(rounded_up)  # the same in kernels: so many numbers and those that fill their last vector
+
+
 @inline
 def rows_of(n):
     """Room for n rows: a multiple of four."""
-    return (n + AT_ONCE - 1) // AT_ONCE * AT_ONCE
+    return whole(n, AT_ONCE)
+
+
+@inline
+def taken(room, begin, count):
+    return room[begin : begin + count]
 
 
 @inline

@@ -7,15 +7,20 @@ from l96kit.kernels.tile import U
 RMSE, SPREAD, CRPS = 0, 1, 2
 
 
+@inline
+def rmse(x, truth, error):
+    """Root-mean-square difference; `error` becomes that of each site."""
+    copy(truth, error)
+    add_row(x, error, -x.dtype.type(1))
+    return (inner_product(error, error) / x.dtype.type(x.shape[0])) ** x.dtype.type(0.5)
+
+
 @called
 def score(mean, A, truth, members, found, ranks, total):
     """RMSE, spread and CRPS to `found`; ranks are counted if there is room for them and all is finite."""
     sites, width, zero = truth.shape[0], mean.shape[0], mean.dtype.type(0)
-    error = total[:sites]
-    copy(truth, error)
-    add_row(mean[:sites], error, -mean.dtype.type(1))
-    half = mean.dtype.type(0.5)
-    found[RMSE] = (inner_product(error, error) / mean.dtype.type(sites)) ** half
+    error, half = total[:sites], mean.dtype.type(0.5)
+    found[RMSE] = rmse(mean[:sites], truth, error)
     found[SPREAD] = (inner_product(A, A) / mean.dtype.type(sites * (members - 1))) ** half
     if ranks.shape[0] == 0 or found[RMSE] - found[RMSE] != zero:
         return  # not wanted, no truth, or beyond the finite numbers

@@ -38,15 +38,13 @@ class Cycles(NamedTuple):
                 bar.update(now.stop - begin)
 
 
-def prepared(propagator, observations, x, every, truth, members=None, name="start", columns=None) -> Cycles:
-    """`x` is (..., site), or (..., members, site). `columns` is how long rows of observations are, if not `members`.
+def checked(propagator, observations, x, every, members=None, name="start"):
+    """x (..., site), or (..., members, site), if it fits the observations and all is what it should be.
 
-    Raises TypeError and ValueError for what does not fit.
+    Raises TypeError and ValueError.
     """
     if not isinstance(propagator, Propagator):
         raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
-    if propagator.device != "cpu":
-        raise ValueError(f"propagator: expected device='cpu', found {propagator.device!r}; cycles run there alone")
     if not isinstance(observations, Observations):
         raise TypeError(
             f"observations: expected l96kit.observations.Observations, found {type(observations).__name__}; make "
@@ -54,8 +52,7 @@ def prepared(propagator, observations, x, every, truth, members=None, name="star
         )
     sites = propagator.model.sites
     observations.check_sites(sites)
-    operator = observations.operator
-    if operator.windows:
+    if observations.operator.windows:
         raise ValueError(
             "observations: expected one operator for all experiments, found one for each; run them one by one"
         )
@@ -69,6 +66,16 @@ def prepared(propagator, observations, x, every, truth, members=None, name="star
             f"observations are {leading}"
         )
     _arrays.count(every, "every")
+    return x
+
+
+def prepared(propagator, observations, x, every, truth, members=None, name="start") -> Cycles:
+    """The same as compiled cycles take it; they run on the CPU. Rows of observations are as long as members are many,
+    or as sites, whose tangents are then propagated."""
+    x = checked(propagator, observations, x, every, members, name)
+    if propagator.device != "cpu":
+        raise ValueError(f"propagator: expected device='cpu', found {propagator.device!r}; cycles run there alone")
+    operator, sites, leading = observations.operator, propagator.model.sites, observations.values.shape[1:-1]
     x = np.array(x.reshape(-1, members or 1, sites), order="C")
     if propagator._parameters(x)[0].shape[1] > 1:
         raise ValueError("propagator: expected the same parameters for all members, found some of their own")
@@ -78,7 +85,7 @@ def prepared(propagator, observations, x, every, truth, members=None, name="star
         observed_model(propagator.model.kernel, operator.function),
         (operator.indices, operator.weights.astype(x.dtype)),
         _arrays.plain(observations.values, x.dtype).reshape(*shape, -1),
-        _root(observations, columns or members, x.dtype),
+        _root(observations, members or sites, x.dtype),
         checked_truth(truth, (len(observations), *leading, sites), x.dtype).reshape(*shape, sites),
         leading,
     )

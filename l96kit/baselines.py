@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
-from l96kit._cycles import BLOCK_CYCLES, checked_truth, for_each, forecast_of_each, prepared
+from l96kit._cycles import BLOCK_CYCLES, checked, checked_truth, for_each, forecast_of_each, prepared
 from l96kit._progress import progress_bar
 from l96kit.kernels import launch as kernels
 from l96kit.observations import Observations
@@ -166,7 +166,7 @@ class CycledFourDVar:
         self, propagator: Propagator, observations: Observations, start, every=1, truth=None, progress=False
     ) -> Baseline:
         """As that of `ThreeDVar`."""
-        cycles = prepared(propagator, observations, start, every, truth, columns=observations.operator.sites)
+        cycles = prepared(propagator, observations, start, every, truth)
         x, leading, (times, _, sites) = cycles.x, cycles.leading, cycles.truth.shape
         root = _arrays.cholesky(self.background_cov, sites, "background_cov")
         columns = np.ascontiguousarray(root.T.astype(x.dtype))
@@ -189,20 +189,5 @@ METHODS = Climatology, ThreeDVar, CycledFourDVar
 
 
 def _checked(propagator, observations, start, every, truth):
-    if not isinstance(propagator, Propagator):
-        raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
-    if not isinstance(observations, Observations):
-        raise TypeError(f"observations: expected Observations, found {type(observations).__name__}; make some")
-    observations.check_sites(propagator.model.sites)
-    if observations.operator.windows:
-        raise ValueError(
-            "observations: expected one operator for all experiments, found one for each; run them one by one"
-        )
-    x = _arrays.state(start, propagator.model.sites, "start")
-    if x.shape[:-1] != observations.values.shape[1:-1]:
-        raise ValueError(
-            f"start: expected shape {(*observations.values.shape[1:-1], x.shape[-1])}, one state for each experiment, "
-            f"found {x.shape}; give each its own"
-        )
-    truth = checked_truth(truth, (len(observations), *x.shape), x.dtype)
-    return x, _arrays.count(every, "every"), truth
+    x = checked(propagator, observations, start, every)
+    return x, int(every), checked_truth(truth, (len(observations), *x.shape), x.dtype)

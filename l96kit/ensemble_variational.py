@@ -8,7 +8,7 @@ from l96kit import _arrays
 from l96kit._cycles import for_each
 from l96kit._progress import progress_bar
 from l96kit.filters import CRPS, RMSE, SPREAD, EnsembleFilter, independent
-from l96kit.localization import Localization, ring_distance
+from l96kit.localization import Localization, checked, ring_distance
 from l96kit.propagators import BlowUpError
 from l96kit.scores import crps, rank_histogram, rmse, spread
 
@@ -37,11 +37,7 @@ class FourDEnVar(EnsembleFilter):
         _arrays.count(self.window, "window")
         if self.rotation:
             raise ValueError("rotation: expected False for 4DEnVar, found True; errors of its own make members differ")
-        if not isinstance(self.localization, Localization):
-            raise TypeError(
-                f"localization: expected a Localization, found {type(self.localization).__name__}; pass "
-                "Localization(4.0)"
-            )
+        checked(self.localization)
 
     def _normals(self, observations):
         return observations.operator.n * self.members

@@ -13,7 +13,7 @@ from l96kit import _arrays
 from l96kit._cycles import BLOCK_CYCLES, for_each, prepared
 from l96kit.kernels import launch as kernels
 from l96kit.kernels import scoring
-from l96kit.localization import Localization, ring_distance
+from l96kit.localization import Localization, checked, ring_distance
 from l96kit.observations import Observations
 from l96kit.propagators import Propagator
 
@@ -300,11 +300,7 @@ class LETKF(EnsembleFilter):
 
     def __post_init__(self):
         super().__post_init__()
-        if not isinstance(self.localization, Localization):
-            raise TypeError(
-                f"localization: expected a Localization, found {type(self.localization).__name__}; pass "
-                "Localization(4.0)"
-            )
+        checked(self.localization)
 
     def _coefficients(self, observations, model, shape, dtype):
         independent(observations, type(self).__name__)

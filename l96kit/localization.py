@@ -69,6 +69,14 @@ class Localization:
         return np.where(found < SMALLEST, 0.0, found)
 
 
+def checked(localization):
+    if not isinstance(localization, Localization):
+        raise TypeError(
+            f"localization: expected a Localization, found {type(localization).__name__}; pass Localization(4.0)"
+        )
+    return localization
+
+
 def ring_distance(a, b, sites):
     """How far apart places a and b lie on a ring of so many sites, the shorter way round; broadcast."""
     apart = np.mod(np.subtract(a, b), sites)

@@ -5,8 +5,6 @@ Scores are mean analysis RMSEs, averaged over one or three seeds, of runs whose 
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from l96kit import KuramotoSivashinsky, Lorenz96
 from l96kit.observation_operators import every_site, rotating
 
@@ -88,4 +86,3 @@ SYSTEMS = {
         (1.45, 1.02, 0.553, 0.383, 0.314),
     ),
 }
-IDENTITY = {40: np.eye(40), 128: np.eye(128)}
