@@ -62,8 +62,7 @@ def _local(args):
     mean, A, Y, d, (_, _, coefficients, _, rest, chunk), (matrices, _, _, _), (members, observations, wide) = args
     n, across = local.even(members), d.shape[0]
     pairs = rest[: rows_of(n * n + n) * across]
-    rows = rest[len(pairs) : len(pairs) + 3 * chunk]
-    room = matrices, (rows[:chunk], rows[chunk : 2 * chunk]), rows[2 * chunk :]
+    room = matrices, rest[len(pairs) : len(pairs) + local.ROWS * chunk]
     local.transform(mean, A, Y, d, coefficients, pairs, room, (members, n, observations, wide, across, chunk))
 
 
@@ -101,8 +100,9 @@ def room_of(method, members, observations, sites, lanes, most):
     if method == "local":
         n = members + members % 2
         lines = in_fours(n * n + n)
-        chunk = min(chunk, max(lanes, most // (lines * lanes) * lanes))
-        matrix, beyond = lines * chunk, lines * whole(observations) + 3 * chunk
+        chunks = -(-sites // max(lanes, most // (lines * lanes) * lanes))
+        chunk = whole(-(-sites // chunks))
+        matrix, beyond = lines * chunk, lines * whole(observations) + local.ROWS * chunk
     sites_in_row = -(-sites // chunk) * chunk
     ensembles = in_fours(members) * sites_in_row
     if method == "iterated":

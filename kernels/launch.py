@@ -17,7 +17,7 @@ from l96kit.kernels.tile import cutting, fields_of
 
 SPARE_BYTES = 64 * 2**20  # of tape that are kept for the next adjoint
 TRANSFORMS = 20  # how much longer a step takes with Fourier transforms
-MATRIX_NUMBERS = 30_000  # of the small matrices of neighbouring sites at once: then four fit into a cache
+MATRIX_NUMBERS = 40_000  # of the small matrices of neighbouring sites at once: then three fit into a cache
 LONG_RING = 2048  # sites; beyond, the arrays of a full tile leave the second-level cache
 
 _spare = deque(maxlen=4)

@@ -5,8 +5,21 @@ run over sites. A row has `chunk` sites. See `ensemble` for mean, A, Y and d.
 """
 
 from l96kit.kernels._targets import called, inline, part, reduction
-from l96kit.kernels.matrices import MOST_ROUNDS, add_product, add_row, fill, precision, row, rows_of, scale
+from l96kit.kernels.matrices import (
+    MOST_ROUNDS,
+    add_product,
+    add_row,
+    copy,
+    fill,
+    parabola,
+    precision,
+    row,
+    rows_of,
+    scale,
+)
 from l96kit.kernels.tile import U
+
+ROWS = 7  # of a chunk, that `transform` works with
 
 
 @inline
@@ -46,13 +59,19 @@ def _block(x, i, j, n, chunk):
 
 @called
 def multiply(x, y, z, n, chunk):
-    """z = x y at each site, (n, n) each."""
+    """z = x y at each site, (n, n) each, of matrices that are symmetric and commute: so is z, and half of it is a copy."""
     fill(z, z.dtype.type(0))
     for i in range(0, n, 2):
-        for j in range(0, n, 2):
+        for j in range(i, n, 2):
             block = _block(z, i, j, n, chunk)
             for c in range(0, n, 2):
                 _four_products(block, _block(x, i, c, n, chunk), _block(y, c, j, n, chunk), chunk)
+            if j > i:
+                mirrored = _block(z, j, i, n, chunk)
+                copy(block[0], mirrored[0])
+                copy(block[1], mirrored[2])
+                copy(block[2], mirrored[1])
+                copy(block[3], mirrored[3])
 
 
 @part
@@ -63,10 +82,23 @@ def add_to_diagonal(x, value, members, n, chunk):
             own[k] += value
 
 
+@called
+def add_each_to_diagonal(x, values, factor, members, n):
+    for i in range(members):
+        add_row(values, row(x, i * n + i, values.shape[0]), factor)
+
+
 @reduction
-def divide(x, y):
-    for k in range(U(0), U(y.shape[0])):
-        y[k] /= x[k]
+def scale_each(x, factors):
+    for k in range(U(0), U(x.shape[0])):
+        x[k] *= factors[k]
+
+
+@reduction
+def add_product_of_each(x, y, z):
+    """z += x y at each site."""
+    for k in range(U(0), U(z.shape[0])):
+        z[k] += x[k] * y[k]
 
 
 @reduction
@@ -89,56 +121,65 @@ def add_square(x, total):
 
 @called
 def inverse_root(x, least, inverse, root, room, rows, shape):
-    """`matrices.inverse_root` at each site; the slowest decides how many rounds there are. `rows` are two of sites."""
+    """`matrices.inverse_root` at each site; the slowest decides how many rounds there are. `rows` are six of sites."""
     members, n, chunk = shape
-    one = x.dtype.type(1)
-    half, three = one / x.dtype.type(2), x.dtype.type(3)
-    s, total = rows
-    fill(s, x.dtype.type(0))
-    for i in range(members):
-        fill(total, x.dtype.type(0))
-        for j in range(members):
-            add_size(row(x, i * n + j, chunk), total)
-        take_larger(total, s)
-    scale_and_shift(s, half, half * least)
-    for entry in range(n * n):
-        divide(s, row(x, entry, chunk))
-    fill(inverse, x.dtype.type(0))
-    add_row(x, inverse, -half)
-    add_to_diagonal(inverse, three * half, members, n, chunk)
+    zero, one, half = x.dtype.type(0), x.dtype.type(1), x.dtype.type(0.5)
+    total = rows[5]
+    start_inverse_root(x, least, inverse, room, rows, shape)
     multiply(x, inverse, root, n, chunk)
-    enough = half * half * x.dtype.type(members) * precision(x)
+    enough = one * x.dtype.type(members) * precision(x)
     for _ in range(MOST_ROUNDS):
         multiply(inverse, root, room, n, chunk)
-        scale(room, -half)
-        add_to_diagonal(room, half, members, n, chunk)
-        fill(total, x.dtype.type(0))
+        scale(room, -one)
+        add_to_diagonal(room, one, members, n, chunk)
+        fill(total, zero)
         for entry in range(n * n):
             add_square(row(room, entry, chunk), total)
-        add_to_diagonal(room, one, members, n, chunk)
-        multiply(room, inverse, x, n, chunk)
-        fill(inverse, x.dtype.type(0))
-        add_row(x, inverse, one)
-        if not _largest(total) > enough:
+        distance = _largest(total)
+        if not distance < enough:
+            multiply(room, room, x, n, chunk)
+            scale(x, x.dtype.type(0.375))
+        else:
+            fill(x, zero)
+        add_row(room, x, half)
+        add_to_diagonal(x, one, members, n, chunk)  # P
+        multiply(x, inverse, room, n, chunk)
+        copy(room, inverse)
+        if not distance > enough ** x.dtype.type(0.6):
             break
-        multiply(root, room, x, n, chunk)
-        fill(root, x.dtype.type(0))
-        add_row(x, root, one)
-    take_root(s)
+        multiply(root, x, room, n, chunk)
+        copy(room, root)
+
+
+@called
+def start_inverse_root(x, least, inverse, room, rows, shape):
+    members, n, chunk = shape
+    a, b, f_a, f_1, f_2, largest = rows
+    one = x.dtype.type(1)
+    fill(largest, least)
+    for i in range(members):
+        fill(a, x.dtype.type(0))
+        for j in range(members):
+            add_size(row(x, i * n + j, chunk), a)
+        take_larger(a, largest)
+    parabolas(least, rows)
+    copy(x, room)
+    add_each_to_diagonal(room, b, -one, members, n)
     for entry in range(n * n):
-        divide(s, row(inverse, entry, chunk))
+        scale_each(row(room, entry, chunk), f_2)
+    add_each_to_diagonal(room, f_1, one, members, n)
+    multiply(x, room, inverse, n, chunk)
+    scale(a, -one)
+    for entry in range(n * n):
+        add_product_of_each(a, row(room, entry, chunk), row(inverse, entry, chunk))
+    add_each_to_diagonal(inverse, f_a, one, members, n)
 
 
 @reduction
-def scale_and_shift(x, factor, shift):
-    for k in range(U(0), U(x.shape[0])):
-        x[k] = factor * x[k] + shift
-
-
-@reduction
-def take_root(x):
-    for k in range(U(0), U(x.shape[0])):
-        x[k] = x[k] ** x.dtype.type(0.5)
+def parabolas(least, rows):
+    a, b, f_a, f_1, f_2, largest = rows
+    for k in range(U(0), U(largest.shape[0])):
+        a[k], b[k], f_a[k], f_1[k], f_2[k] = parabola(least, largest[k], precision(a), a.dtype.type(0.5))
 
 
 @called
@@ -153,16 +194,15 @@ def products_of_members(Y, d, pairs, shape):
             pairs[(n * n + a) * across + q] = own[a] * d[q]
 
 
-@reduction
-def _add_products(x, y, z):
-    """z += x y at each site."""
-    for k in range(U(0), U(z.shape[0])):
-        z[k] += x[k] * y[k]
-
-
 @inline
 def _piece(x, i, width, begin, chunk):
     return x[i * width + begin : i * width + begin + chunk]
+
+
+@inline
+def _six_rows(x, chunk):
+    half = row(x, 0, chunk), row(x, 1, chunk), row(x, 2, chunk)
+    return *half, row(x, 3, chunk), row(x, 4, chunk), row(x, 5, chunk)
 
 
 @called
@@ -170,11 +210,12 @@ def transform(mean, A, Y, d, coefficients, pairs, room, shape):
     """The symmetric transform at each site (Hunt et al. 2007, eqs. 21 and 23), where the precision of each observation
     is multiplied by its coefficient; these lie in chunks of sites, in each a row for each observation.
 
-    `room` holds four matrices with n rows more, which are for the right-hand sides, and three rows of a chunk. `shape`
+    `room` holds four matrices with n rows more, which are for the right-hand sides, and `ROWS` rows of a chunk. `shape`
     is (members, n, observations, width of a row of members and of one of observations, chunk).
     """
-    (C, inverse, root, other), rows, moved = room
+    (C, inverse, root, other), room_of_rows = room
     members, n, observations, width, across, chunk = shape
+    rows, moved = _six_rows(room_of_rows, chunk), row(room_of_rows, 6, chunk)
     sites, prior, zero, one = mean.shape[0], mean.dtype.type(members - 1), mean.dtype.type(0), mean.dtype.type(1)
     products_of_members(Y, d, pairs, shape[:5])
     lines, matrix = n * n + n, n * n * chunk
@@ -191,14 +232,14 @@ def transform(mean, A, Y, d, coefficients, pairs, room, shape):
         multiply_vector(Z, t, b, members, n, chunk)
         fill(moved, zero)
         for a in range(members):
-            _add_products(row(b, a, chunk), _piece(A, a, sites, begin, chunk), moved)
+            add_product_of_each(row(b, a, chunk), _piece(A, a, sites, begin, chunk), moved)
         add_row(moved, mean[begin : begin + chunk], one)
         # the new anomalies wait until none of the old ones is needed
         for member in range(members):
             waiting = row(other, member, chunk)
             fill(waiting, zero)
             for a in range(members):
-                _add_products(row(Z, member * n + a, chunk), _piece(A, a, sites, begin, chunk), waiting)
+                add_product_of_each(row(Z, member * n + a, chunk), _piece(A, a, sites, begin, chunk), waiting)
         for member in range(members):
             target = _piece(A, member, sites, begin, chunk)
             fill(target, zero)
@@ -211,4 +252,4 @@ def multiply_vector(Z, b, t, members, n, chunk):
     fill(t, t.dtype.type(0))
     for i in range(members):
         for j in range(members):
-            _add_products(row(Z, i * n + j, chunk), row(b, j, chunk), row(t, i, chunk))
+            add_product_of_each(row(Z, i * n + j, chunk), row(b, j, chunk), row(t, i, chunk))

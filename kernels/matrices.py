@@ -178,16 +178,20 @@ def inverse_root(x, least, inverse, root, room, shape):
 
 
 @inline
-def start_inverse_root(x, least, largest, inverse, room, shape):
-    """The parabola f_a + (x - a) (f_1 + (x - b) f_2) through s^(-1/2) at Chebyshev's points a, b, c."""
-    n, width = shape
-    half = x.dtype.type(0.5)
-    b, step = half * (largest + least), half * (largest - least) * x.dtype.type(0.75) ** half
-    step = max(step, b * precision(x) ** half)
+def parabola(least, largest, smallest, half):
+    """a, b, f_a, f_1, f_2 of f_a + (s - a) (f_1 + (s - b) f_2), which is s^(-1/2) at Chebyshev's points a, b, c."""
+    b, step = half * (largest + least), half * (largest - least) * (half + half * half) ** half
+    step = max(step, b * smallest**half)
     a, c = b - step, b + step
     f_a, f_b, f_c = a**-half, b**-half, c**-half
     f_1 = (f_b - f_a) / step
-    f_2 = ((f_c - f_b) / step - f_1) / (step + step)
+    return a, b, f_a, f_1, ((f_c - f_b) / step - f_1) / (step + step)
+
+
+@inline
+def start_inverse_root(x, least, largest, inverse, room, shape):
+    n, width = shape
+    a, b, f_a, f_1, f_2 = parabola(least, largest, precision(x), x.dtype.type(0.5))
     copy(x, room)
     add_to_diagonal(room, -b, n, width)
     scale(room, f_2)
