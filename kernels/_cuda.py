@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 from numba import cuda
 
-from l96kit.kernels._targets import FASTMATH, Team, inline
+from l96kit.kernels._targets import FASTMATH, Team, garbage_waits, inline
 from l96kit.kernels.tile import cutting
 
 THREADS = 128  # in a block; the loops over a tile do not depend on it
@@ -75,7 +75,7 @@ def ptx(body, layout, dtype, signature, capability, shared=True):
     capability, so one is made up here.
     """
     device = SimpleNamespace(compute_capability=capability)
-    with mock.patch("numba.cuda.dispatcher.get_current_device", lambda: device):
+    with garbage_waits(), mock.patch("numba.cuda.dispatcher.get_current_device", lambda: device):
         text, _ = cuda.compile_ptx(kernel(body, layout, dtype, shared), signature, cc=capability, fastmath=FASTMATH)
     return text
 

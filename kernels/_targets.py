@@ -88,15 +88,26 @@ _translations = {}  # of functions that are inlined, during one compilation
 
 
 @contextmanager
-def _one_compilation():
-    """What is inlined at many places is translated once, and where it came from is not copied with it; garbage waits;
-    functions get names that no other kernel has.
+def garbage_waits():
+    """What Numba makes of a function is millions of small objects, and to search them for garbage takes long."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
-    Numba does the first anew for each place, which took a quarter of the time, and the search for garbage among its
-    millions of small objects a fifth of the rest. It compiles one function at a time, with all it calls, so nobody
-    else meets the changes. And it numbers functions from 1 in each process, where the number is part of the name in
-    the machine code: of two functions of one name that two processes kept in the cache, a third one would run
-    whichever it loads first.
+
+@contextmanager
+def _one_compilation():
+    """What is inlined at many places is translated once, and where it came from is not copied with it; functions get
+    names that no other kernel has.
+
+    Numba does the former anew for each place, which took a quarter of the time. It compiles one function at a time,
+    with all it calls, so nobody else meets the changes. And it numbers functions from 1 in each process, where the
+    number is part of the name in the machine code: of two functions of one name that two processes kept in the cache,
+    a third one would run whichever it loads first.
     """
     translate = InlineWorker.run_untyped_passes
 
@@ -111,13 +122,10 @@ def _one_compilation():
         return
     FunctionIdentity._unique_ids = count(secrets.randbits(48))
     InlineWorker.run_untyped_passes, Loc.__deepcopy__ = translate_once, lambda place, _: place
-    collecting = gc.isenabled()
-    gc.disable()
     try:
-        yield
+        with garbage_waits():
+            yield
     finally:
-        if collecting:
-            gc.enable()
         InlineWorker.run_untyped_passes = translate
         del Loc.__deepcopy__
         _translations.clear()

@@ -137,7 +137,7 @@ def dapper_seconds_of_a_cycle(system, members, cycles):
 
     import dapper
     from dapper import da_methods
-    from dapper.mods import Operator, partial_Id_Obs
+    from dapper.mods import TimeDependentOperator, partial_Id_Obs
     from dapper.mods.Lorenz96.sakov2008 import HMM
     from dapper.tools import progressbar
     from dapper.tools.localization import nd_Id_localization
@@ -147,8 +147,8 @@ def dapper_seconds_of_a_cycle(system, members, cycles):
     sites = system.operator.indices[0, :, 0]
     HMM, observed = HMM.copy(), partial_Id_Obs(K, sites)
     observed["noise"], observed["localizer"] = system.sigma**2, nd_Id_localization((K,), (2,), sites)
-    HMM.Obs = Operator(**observed)
-    HMM.tseq.dko, HMM.tseq.T, HMM.tseq.BurnIn = system.every, cycles * system.every * DT, 0.0
+    HMM.Obs = TimeDependentOperator(**observed)
+    HMM.tseq.BurnIn, HMM.tseq.dko, HMM.tseq.T = 0.0, system.every, cycles * system.every * DT
     xx, yy = HMM.simulate()
     method = da_methods.LETKF(N=members, infl=1.04, rot=True, loc_rad=4)
     begin = time.perf_counter()

@@ -32,7 +32,6 @@ from l96kit.validation._tuned_filters import INFLATIONS, MEMBERS, RADII, SCALES,
 BURN_IN = 0.1  # of the cycles, which come on top
 DIVERGED = 2.0  # times what is expected
 METHODS = ("LETKF", "iEnKS", "4D-Var")
-TITLES = {"points": "Standard points of the literature", "tables": "Tuned baselines of McCabe & Brown (2021)"}
 
 
 def scores(experiment, method, cycles):
@@ -139,53 +138,51 @@ def table_of_points(rows):
 # --- tuned tables -----------------------------------------------------------------------------------------------------
 
 
-def tables(options):
-    """Rows of a table, a dict each, for each system."""
-    rows = []
-    for name in options.systems:
-        system, cycles = SYSTEMS[name], options.cycles or 1000
-        whole = cycles + round(BURN_IN * cycles)
-        tuning, scoring = (
-            TwinExperiment(
-                Propagator(system.model, system.dt),
-                system.operator,
-                system.sigma,
-                system.every,
-                whole,
-                range(first, first + options.seeds),
-                system.spin_up,
-            )
-            for first in (0, 100)
+def table(name, options):
+    """Rows of the table of one system, a dict each."""
+    system, cycles = SYSTEMS[name], options.cycles or 1000
+    tuning, scoring = (
+        TwinExperiment(
+            Propagator(system.model, system.dt),
+            system.operator,
+            system.sigma,
+            system.every,
+            cycles + round(BURN_IN * cycles),
+            range(first, first + options.seeds),
+            system.spin_up,
         )
-        expected = {"LETKF": system.letkf, "iEnKS": system.ienks, "4D-Var": (system.four_d_var,)}
-        for method in options.methods:
-            for members, score in zip(
-                (0,) if method == "4D-Var" else options.members, chosen_of(expected, method, options)
-            ):
-                begin = time.perf_counter()
-                best, settings = tuned(method, members, tuning, cycles, name)
-                seconds = time.perf_counter() - begin
-                found = scores(scoring, best, cycles)
-                rows.append(
-                    {
-                        "system": name,
-                        "method": about(best),
-                        "kind": method,
-                        "members": members,
-                        "expected": score,
-                        "cycles": cycles,
-                        "settings": settings,
-                        "tuning_seconds": seconds,
-                        **judged(found, score, 0.05 * score),
-                    }
-                )
+        for first in (0, 100)
+    )
+    rows = []
+    for method, members, expected in choices(system, options):
+        begin = time.perf_counter()
+        best, settings = tuned(method, members, tuning, cycles, name)
+        seconds = time.perf_counter() - begin
+        found = scores(scoring, best, cycles)
+        rows.append(
+            {
+                "method": about(best),
+                "kind": method,
+                "members": members,
+                "expected": expected,
+                "cycles": cycles,
+                "settings": settings,
+                "tuning_seconds": seconds,
+                **judged(found, expected, 0.05 * expected),
+            }
+        )
     return rows
 
 
-def chosen_of(expected, method, options):
-    if method == "4D-Var":
-        return expected[method]
-    return [expected[method][MEMBERS.index(members)] for members in options.members]
+def choices(system, options):
+    """What is tuned: the method, its members, and the score of others."""
+    found = {"LETKF": system.letkf, "iEnKS": system.ienks}
+    for method in options.methods:
+        if method == "4D-Var":
+            yield method, 0, system.four_d_var
+        else:
+            for members in options.members:
+                yield method, members, found[method][MEMBERS.index(members)]
 
 
 def tuned(method, members, experiment, cycles, label):
@@ -217,10 +214,9 @@ def scores_of_all(trial, name, values, experiment, cycles):
     return np.where(np.isfinite(means), means, np.inf)
 
 
-def table_of_tables(rows):
+def shown_table(rows):
     cells = [
         (
-            row["system"],
             row["method"],
             f"{row['expected']:g}",
             shown(row),
@@ -232,19 +228,19 @@ def table_of_tables(rows):
         )
         for row in rows
     ]
-    headings = "system", "tuned", "theirs", "ours", "ratio", "diverged", "settings", "seconds"
-    if "dapper_hours" in rows[0]:
+    headings = "tuned", "theirs", "ours", "ratio", "diverged", "settings", "seconds"
+    if any("dapper_hours" in row for row in rows):
         headings += ("DAPPER, hours",)
+        cells = [cell if len(cell) == len(headings) else (*cell, "-") for cell in cells]
     return markdown(headings, cells)
 
 
-def project_dapper(rows, seeds, cycles=60):
+def project_dapper(rows, system, seeds, cycles=60):
     """Add the hours that DAPPER would take for the same grid on one core, from so many cycles of each best setting."""
     from l96kit.validation._speed_filters import dapper_seconds_of_a_cycle
 
     for row in rows:
-        if row["kind"] == "LETKF" and row["system"].startswith("L96"):
-            system = SYSTEMS[row["system"]]
+        if row["kind"] == "LETKF":
             seconds = dapper_seconds_of_a_cycle(system, row["members"], cycles)
             row["dapper_hours"] = seconds * row["settings"] * seeds * row["cycles"] * (1 + BURN_IN) / 3600
 
@@ -271,18 +267,23 @@ def main(arguments=None):
     if options.quick:
         options.cycles, options.seeds = 200, 2
         options.systems, options.members = options.systems[:1], options.members[:1]
-    for part in options.part:
-        rows = points(options) if part == "points" else tables(options)
-        if part == "tables" and options.peers:
-            project_dapper(rows, options.seeds)
-        text = table_of_points(rows) if part == "points" else table_of_tables(rows)
-        title = {"points": "Standard points of the literature", "tables": "Tuned baselines of McCabe & Brown (2021)"}[
-            part
-        ]
-        print(f"\n{title}\n\n{text}")
-        if options.store:
-            store(f"filters_{part}", {"rows": rows}, title, text)
+    if "points" in options.part:
+        rows = points(options)
+        finish("filters_points", "Standard points of the literature", rows, table_of_points(rows), options)
+    if "tables" in options.part:
+        for name in options.systems:
+            rows = table(name, options)
+            if options.peers and name.startswith("L96"):
+                project_dapper(rows, SYSTEMS[name], options.seeds)
+            title = f"Tuned baselines of McCabe & Brown (2021): {SYSTEMS[name].label}"
+            finish(f"filters_{name}", title, rows, shown_table(rows), options)
     return 0
+
+
+def finish(name, title, rows, text, options):
+    print(f"\n{title}\n\n{text}", flush=True)
+    if options.store:
+        store(name, {"rows": rows}, title, text)
 
 
 if __name__ == "__main__":
