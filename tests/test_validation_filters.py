@@ -33,7 +33,9 @@ def test_the_verdict_leaves_out_what_diverged_and_says_so():
     assert found == {"scores": [0.2, 0.24, None, 0.5], "mean": pytest.approx(0.22), "diverged": 2, "within": True}
     assert not filters.judged(np.array([0.25]), 0.2, 0.03)["within"]
     nothing = filters.judged(np.array([np.nan]), 0.2, 0.03)
-    assert nothing["mean"] is None and not nothing["within"] and filters.shown({**nothing, "expected": 0.2}) == "-"
+    assert (
+        nothing["mean"] is None and not nothing["within"] and filters.shown(nothing["scores"], 0.2) == ("-", "1 of 1")
+    )
 
 
 def test_methods_are_named_with_their_tuning():

@@ -14,6 +14,7 @@ from l96kit.filters import ETKF, LETKF, EnKF, IEnKS
 from l96kit.localization import Localization
 from l96kit.observation_operators import every_site
 from l96kit.observations import Observations
+from l96kit.validation._dapper import peer_of, quiet
 from l96kit.validation._timing import in_turn, row, summary
 
 K, DT, CYCLES, BURN_IN = 40, 0.05, 400, 100
@@ -23,35 +24,19 @@ SCORES_BAR, BATCH, BATCH_BAR, FORECAST_BAR = 2.0, 64, 1.5, 20.0
 
 
 class Task(NamedTuple):
-    """A method of ours and of DAPPER's, and how many times faster than that we mean to be."""
+    """A method, and how many times faster than DAPPER's we mean to be."""
 
     label: str
     method: Any
-    theirs: tuple
     bar: float
 
 
 TASKS = (
-    Task("EnKF, N = 40", EnKF(40, 1.06), ("EnKF", {"upd_a": "PertObs", "N": 40, "infl": 1.06}), 8),
-    Task("ETKF, N = 28", ETKF(28, 1.02, True), ("EnKF", {"upd_a": "Sqrt", "N": 28, "infl": 1.02, "rot": True}), 8),
-    Task(
-        "LETKF, N = 7",
-        LETKF(7, 1.04, True, Localization(4.0)),
-        ("LETKF", {"N": 7, "infl": 1.04, "rot": True, "loc_rad": 4}),
-        30,
-    ),
-    Task(
-        "LETKF, N = 10",
-        LETKF(10, 1.04, True, Localization(6.0)),
-        ("LETKF", {"N": 10, "infl": 1.04, "rot": True, "loc_rad": 6}),
-        30,
-    ),
-    Task(
-        "iEnKS, N = 40, 10 iterations",
-        IEnKS(40, 1.04, lag=1, iterations=10),
-        ("iEnKS", {"upd_a": "Sqrt", "N": 40, "infl": 1.04, "Lag": 1, "nIter": 10}),
-        12,
-    ),
+    Task("EnKF, N = 40", EnKF(40, 1.06), 8),
+    Task("ETKF, N = 28", ETKF(28, 1.02, True), 8),
+    Task("LETKF, N = 7", LETKF(7, 1.04, True, Localization(4.0)), 30),
+    Task("LETKF, N = 10", LETKF(10, 1.04, True, Localization(6.0)), 30),
+    Task("iEnKS, N = 40, 10 iterations", IEnKS(40, 1.04, lag=1, iterations=10), 12),
 )
 
 
@@ -63,19 +48,15 @@ def measure(rounds, with_dapper):
     if not with_dapper:
         raise SystemExit("speed: expected --peers dapper with --filters, found it missing; pip install 'l96kit[peers]'")
     import dapper
-    from dapper import da_methods
     from dapper.mods.Lorenz96.sakov2008 import HMM
-    from dapper.tools import progressbar
 
-    progressbar.disable_progbar = True
-    dapper.rc.comps["error_only"] = True
+    quiet()
     dapper.set_seed(3000)
     HMM.tseq.BurnIn, HMM.tseq.T = BURN_IN * DT, CYCLES * DT
     xx, yy = HMM.simulate()
     propagator, rows = Propagator(Lorenz96(K, 8.0), DT, threads=1), []
     observations, truth = Observations(every_site(K), np.stack(list(yy)), 1.0), np.array(xx[1 : len(yy) + 1])
     for task in TASKS:
-        name, settings = task.theirs
         start = HMM.X0.sample(task.method.members)
 
         def ours(probabilistic=False, method=task.method, start=start):
@@ -84,8 +65,8 @@ def measure(rounds, with_dapper):
                 propagator, observations, start, 1, truth, rng, keep="scores", probabilistic=probabilistic
             )
 
-        def theirs(name=name, settings=settings):
-            found = getattr(da_methods, name)(**settings)
+        def theirs(method=task.method):
+            found = peer_of(method)
             found.assimilate(HMM, xx, yy)
             return found
 
@@ -129,31 +110,6 @@ def four_d_var(propagator, HMM, rounds):
     one, peer, many = in_turn([ours, theirs, lambda: ours((BATCH,))], rounds, label)
     Operator.__call__ = call
     return against_dapper(label, FOUR_D_VAR_BAR, len(yy), one, peer, many)
-
-
-def dapper_seconds_of_a_cycle(system, members, cycles):
-    """What a cycle of DAPPER's LETKF takes in a setting like `system`, all sites observed or a quarter of them."""
-    import time
-
-    import dapper
-    from dapper import da_methods
-    from dapper.mods import TimeDependentOperator, partial_Id_Obs
-    from dapper.mods.Lorenz96.sakov2008 import HMM
-    from dapper.tools import progressbar
-    from dapper.tools.localization import nd_Id_localization
-
-    progressbar.disable_progbar = True
-    dapper.rc.comps["error_only"] = True
-    sites = system.operator.indices[0, :, 0]
-    HMM, observed = HMM.copy(), partial_Id_Obs(K, sites)
-    observed["noise"], observed["localizer"] = system.sigma**2, nd_Id_localization((K,), (2,), sites)
-    HMM.Obs = TimeDependentOperator(**observed)
-    HMM.tseq.BurnIn, HMM.tseq.dko, HMM.tseq.T = 0.0, system.every, cycles * system.every * DT
-    xx, yy = HMM.simulate()
-    method = da_methods.LETKF(N=members, infl=1.04, rot=True, loc_rad=4)
-    begin = time.perf_counter()
-    method.assimilate(HMM, xx, yy)
-    return (time.perf_counter() - begin) / cycles
 
 
 def repeated(x, times):
