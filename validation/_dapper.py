@@ -23,6 +23,11 @@ def has_peer(method):
     return isinstance(method, (*_UPDATES, EnKFN, LETKF, IEnKS, ParticleFilter))
 
 
+def is_deterministic(method):
+    """Whether both draw no random numbers once nothing is rotated; DAPPER takes serial observations in random order."""
+    return has_peer(method) and not isinstance(method, (EnKF, ESRF, ParticleFilter))
+
+
 def peer_of(method):
     """DAPPER's method with the same tuning; its particle filter keeps weights until few particles count."""
     from dapper import da_methods

@@ -1,8 +1,9 @@
 """Filters against scores that others found: standard points of the literature, and tuned tables.
 
-    python -m l96kit.validation.filters [--part points tables] [--papers sakov2008 ...] [--systems L96-full-1 ...]
-        [--peers dapper] [--store] [--quick]
+    python -m l96kit.validation.filters [--part dapper points tables] [--papers sakov2008 ...]
+        [--systems L96-full-1 ...] [--peers dapper] [--store] [--quick]
 
+dapper : its methods against ours, cycle by cycle, on the same truth, observations and first ensemble
 points : standard twin experiments, see validation/literature/, each with the score that is expected of it
 tables : the baselines of McCabe & Brown (2021), tuned anew on their grid (for LETKF 240 settings, three seeds and 1,000
     cycles for each size of the ensemble), then scored with other seeds; with how long that took
@@ -34,6 +35,8 @@ from l96kit.validation._workers import run_all
 
 BURN_IN = 0.1  # of the cycles, which come on top
 DIVERGED = 2.0  # times what is expected
+COMPARED = 10  # cycles with DAPPER; later, chaos makes much of rounding
+PARTS = ("dapper", "points", "tables")
 METHODS = ("LETKF", "iEnKS", "4D-Var")
 
 
@@ -51,14 +54,7 @@ KEEP = {"keep": "scores", "probabilistic": False}
 
 def points(options):
     """Rows of a table, a dict each."""
-    chosen = [
-        (name, setting, point)
-        for name, _, experiments in literature.papers()
-        for setting, own in experiments
-        for point in own
-        if not options.papers or name in options.papers
-    ]
-    rows = []
+    rows, chosen = [], list(chosen_points(options))
     with progress_bar(len(chosen), "points", label="literature") as bar:
         for name, setting, point in chosen:
             cycles = min(options.cycles or point.cycles, point.cycles)
@@ -77,6 +73,15 @@ def points(options):
     if options.peers:
         add_scores_of_dapper(chosen, rows, options.seeds)
     return rows
+
+
+def chosen_points(options):
+    """Of each the paper, the setting, and itself."""
+    for name, _, experiments in literature.papers():
+        if not options.papers or name in options.papers:
+            for setting, own in experiments:
+                for point in own:
+                    yield name, setting, point
 
 
 def experiment_of(setting, cycles, seeds):
@@ -167,6 +172,28 @@ def table_of_points(rows):
         headings, cells = headings[:-2], [cell[:-2] for cell in cells]
     table = markdown(headings, cells)
     return f"{within} of {len(rows)} within their tolerance.\n\n{table}"
+
+
+# --- DAPPER on the same data ------------------------------------------------------------------------------------------
+
+
+def differences(options):
+    """Of the methods that draw no random numbers, without rotation: rows of a table, a dict each."""
+    rows = []
+    for name, setting, point in chosen_points(options):
+        if _dapper.is_deterministic(point.method):
+            method, experiment = replace(point.method, rotation=False), experiment_of(setting, COMPARED, (0,))
+            theirs = _dapper.run(experiment, method).stats.err.rms.a
+            ours = experiment.run(method, **KEEP).analysis_rmse[:, 0]
+            difference = float(np.abs(ours / theirs - 1).max())
+            rows.append({"paper": name, "method": about(method), "rmse": float(ours.mean()), "difference": difference})
+    return rows
+
+
+def table_of_differences(rows):
+    cells = [(row["paper"], row["method"], f"{row['rmse']:.3f}", f"{row['difference']:.0e}") for row in rows]
+    headings = "paper", "method, without rotation", f"mean RMSE of {COMPARED} cycles", "largest relative difference"
+    return markdown(headings, cells)
 
 
 # --- tuned tables -----------------------------------------------------------------------------------------------------
@@ -281,7 +308,7 @@ def main(arguments=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--part", nargs="+", choices=("points", "tables"), default=["points", "tables"])
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS[1:])
     parser.add_argument("--papers", nargs="+", choices=literature.PAPERS, help="of the points; all if not given")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="of the tables")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="of the tables")
@@ -297,6 +324,9 @@ def main(arguments=None):
     if options.quick:
         options.cycles, options.seeds = 200, 2
         options.systems, options.members = options.systems[:1], options.members[:1]
+    if "dapper" in options.part:
+        rows, title = differences(options), "Analysis RMSE of ours and of DAPPER's on the same data"
+        finish("filters_dapper", title, rows, table_of_differences(rows), options)
     if "points" in options.part:
         rows = points(options)
         finish("filters_points", "Standard points of the literature", rows, table_of_points(rows), options)
