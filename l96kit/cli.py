@@ -20,8 +20,9 @@ def parser():
         description=(
             "Simulates Lorenz-96 (K=40, F=8), checks tangent and adjoint, measures how errors grow, and runs twin "
             "experiments of strong-constraint 4D-Var (10 of 40 sites observed at each step of 0.0125, error 1). Trains "
-            "an emulator on 1,200 steps, compares its Jacobian with the simulator's, and assimilates with both. "
-            "Prints tables and writes demo.h5, emulator.h5 and figures. The first run compiles for a minute or two."
+            "an emulator on 1,200 steps, compares its Jacobian with the simulator's, and assimilates with both. Runs "
+            "two ensemble filters. Prints tables and writes demo.h5, emulator.h5 and figures. The first run compiles "
+            "for a minute or two."
         ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

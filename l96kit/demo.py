@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from l96kit import _arrays, checks, demo_emulator, plots, predictability, store, twin
+from l96kit import _arrays, checks, demo_emulator, demo_filters, plots, predictability, store, twin
 from l96kit.models import Lorenz96
 from l96kit.propagators import Propagator
 from l96kit.variational import FourDVar
@@ -46,10 +46,13 @@ def run(out, seed, windows, truths, cycles, emulator):
     print(f"\nAn emulator: a network trained on {demo_emulator.STEPS:,} steps of {slow.dt}")
     rollout, of_emulator = demo_emulator.run(out, emulator, seed, rng, slow, fast, truths, cycles, SPIN_UP_CYCLES)
 
+    print(f"\nEnsemble filters: 10 of 40 sites in turn, observed every {demo_filters.EVERY * slow.dt:g}, error 1")
+    filtered, of_filters = demo_filters.run(seed, slow)
+
     example = _example(fast, rng)
     attributes = {"model": "Lorenz-96", "K": 40, "F": 8.0, "dt": fast.dt, "scheme": "rk4", "seed": seed}
-    _write(out, windows, scores, growth, example, of_emulator, attributes)
-    _draw(out, windows, scores, growth, example, rollout, slow, fast)
+    _write(out, windows, scores, growth, example, {**of_emulator, **of_filters}, attributes)
+    _draw(out, windows, scores, growth, example, rollout, filtered, slow, fast)
     print(
         f"\n{time.perf_counter() - started:.0f} s. Results: {out / 'demo.h5'} (xarray opens it) and figures beside it:"
     )
@@ -164,7 +167,7 @@ def _example(propagator, rng):
     return {"truth": truth, "observed": observed, "analysis": analysis, "error": analysis - truth}
 
 
-def _write(out, windows, scores, growth, example, of_emulator, attributes):
+def _write(out, windows, scores, growth, example, more, attributes):
     spectrum = growth["spectrum"]
     variables = {
         "lyapunov_exponent": (("exponent",), spectrum.exponents, {"units": "per time unit"}),
@@ -174,7 +177,7 @@ def _write(out, windows, scores, growth, example, of_emulator, attributes):
     for label, (mean, deviation) in scores.items():
         variables[f"{label}_rmse"] = (("window",), mean)
         variables[f"{label}_rmse_deviation"] = (("window",), deviation)
-    variables.update(of_emulator)
+    variables.update(more)
     for label, field in example.items():
         variables[label] = (("time", "site"), field)
     coordinates = {
@@ -185,7 +188,7 @@ def _write(out, windows, scores, growth, example, of_emulator, attributes):
     store.save(out / "demo.h5", variables, attributes, coordinates)
 
 
-def _draw(out, windows, scores, growth, example, rollout, slow, fast):
+def _draw(out, windows, scores, growth, example, rollout, filtered, slow, fast):
     import matplotlib
 
     matplotlib.use("Agg")
@@ -197,6 +200,7 @@ def _draw(out, windows, scores, growth, example, rollout, slow, fast):
 
     save(plots.hovmollers(example, fast.dt), "hovmoller.png")
     save(plots.hovmollers(rollout, slow.dt), "emulator.png")
+    save(plots.error_and_spread(*filtered, demo_filters.EVERY * slow.dt).figure, "filter.png")
     labels = {"forecast": f"forecast {LEAD * fast.dt:g} after the end"}
     named = {labels.get(label, label): score for label, score in scores.items()}
     save(plots.rmse_against_window(windows, named, fast.dt).figure, "rmse.png")

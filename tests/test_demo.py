@@ -49,7 +49,9 @@ def test_the_demonstration(whole):
         assert float(error) <= 1e-13
         assert (float(first), float(second)) == pytest.approx((1, 2), abs=0.05)
     names = {path.name for path in whole.folder.iterdir()}
-    figures = {f"{name}.png" for name in ("hovmoller", "rmse", "sensitivity", "growth", "lyapunov", "emulator")}
+    figures = {
+        f"{name}.png" for name in ("hovmoller", "rmse", "sensitivity", "growth", "lyapunov", "emulator", "filter")
+    }
     assert names == {"demo.h5", "emulator.h5"} | figures
     jacobian, norm = re.search(r"Jacobian of one step +differs by (\S+) of (\S+)", whole.text).groups()
     assert float(jacobian) < 1e-3 * float(norm)
