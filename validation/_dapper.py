@@ -45,8 +45,11 @@ def peer_of(method):
     return da_methods.EnKF(upd_a=_UPDATES[type(method)], **common)
 
 
-def run(experiment, method):
-    """DAPPER's method after it went through one experiment of ours: the same truth, observations and first ensemble."""
+def run(experiment, method, batch=1):
+    """DAPPER's method after it went through one experiment of ours: the same truth, observations and first ensemble.
+
+    batch : neighbouring sites that share a local analysis; 1 for one each, as ours
+    """
     from dapper.tools.seeding import set_seed
 
     (seed,) = experiment.seeds
@@ -56,18 +59,18 @@ def run(experiment, method):
     xx = np.zeros((experiment.every * experiment.cycles + 1, truth.shape[1]))
     xx[experiment.every :: experiment.every] = truth
     found = peer_of(method)
-    found.assimilate(_markov_model(experiment), xx, values)
+    found.assimilate(_markov_model(experiment, batch), xx, values)
     return found
 
 
-def _markov_model(experiment):
+def _markov_model(experiment, batch):
     from dapper import mods
 
     sites, dt, every = experiment.operator.sites, experiment.propagator.dt, experiment.every
     time = mods.Chronology(dt, dko=every, Ko=experiment.cycles - 1, BurnIn=0)
     dynamics = {"M": sites, "model": _step_of(experiment.propagator), "noise": 0}
     start = mods.RV(M=sites, func=lambda members: experiment.ensemble(members)[0])
-    return mods.HiddenMarkovModel(dynamics, _observed(experiment), time, start)
+    return mods.HiddenMarkovModel(dynamics, _observed(experiment, batch), time, start)
 
 
 def _step_of(propagator):
@@ -79,7 +82,7 @@ def _module_of(model):
     return {"Lorenz96": "Lorenz96", "Lorenz63": "Lorenz63", "KuramotoSivashinsky": "KS"}[type(model).__name__]
 
 
-def _observed(experiment):
+def _observed(experiment, batch):
     """Some of the sites, in turn if there is more than one set of them."""
     from dapper import mods
     from dapper.tools.localization import nd_Id_localization
@@ -87,7 +90,7 @@ def _observed(experiment):
     sites, made = experiment.operator.sites, []
     for chosen in experiment.operator.indices[:, :, 0]:
         own = mods.partial_Id_Obs(sites, chosen)
-        own["noise"], own["localizer"] = experiment.sigma**2, nd_Id_localization((sites,), (1,), chosen)
+        own["noise"], own["localizer"] = experiment.sigma**2, nd_Id_localization((sites,), (batch,), chosen)
         made.append(own)
     if len(made) == 1:
         return made[0]
