@@ -20,7 +20,6 @@ from l96kit.kernels.matrices import (
     factorize,
     fill,
     inner_product,
-    inverse_root,
     multiply,
     precision,
     row,
@@ -31,6 +30,7 @@ from l96kit.kernels.matrices import (
     trace,
     weigh,
 )
+from l96kit.kernels.square_roots import inverse_root
 
 NEWTON_STEPS = 30
 

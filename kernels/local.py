@@ -6,17 +6,15 @@ run over sites. A row has `chunk` sites. See `ensemble` for mean, A, Y and d.
 
 from l96kit.kernels._targets import called, inline, part, reduction
 from l96kit.kernels.matrices import (
-    MOST_ROUNDS,
     add_product,
     add_row,
     copy,
     fill,
-    parabola,
     precision,
     row,
     rows_of,
-    scale,
 )
+from l96kit.kernels.square_roots import inverse_root_with, parabola
 from l96kit.kernels.tile import U
 
 ROWS = 7  # of a chunk, that `transform` works with
@@ -82,12 +80,6 @@ def add_to_diagonal(x, value, members, n, chunk):
             own[k] += value
 
 
-@called
-def add_each_to_diagonal(x, values, factor, members, n):
-    for i in range(members):
-        add_row(values, row(x, i * n + i, values.shape[0]), factor)
-
-
 @reduction
 def scale_each(x, factors):
     for k in range(U(0), U(x.shape[0])):
@@ -119,67 +111,73 @@ def add_square(x, total):
         total[k] += x[k] * x[k]
 
 
-@called
-def inverse_root(x, least, inverse, root, room, rows, shape):
-    """`matrices.inverse_root` at each site; the slowest decides how many rounds there are. `rows` are six of sites."""
-    members, n, chunk = shape
-    zero, one, half = x.dtype.type(0), x.dtype.type(1), x.dtype.type(0.5)
-    total = rows[5]
-    start_inverse_root(x, least, inverse, room, rows, shape)
-    multiply(x, inverse, root, n, chunk)
-    enough = one * x.dtype.type(members) * precision(x)
-    for _ in range(MOST_ROUNDS):
-        multiply(inverse, root, room, n, chunk)
-        scale(room, -one)
-        add_to_diagonal(room, one, members, n, chunk)
-        fill(total, zero)
-        for entry in range(n * n):
-            add_square(row(room, entry, chunk), total)
-        distance = _largest(total)
-        if not distance < enough:
-            multiply(room, room, x, n, chunk)
-            scale(x, x.dtype.type(0.375))
-        else:
-            fill(x, zero)
-        add_row(room, x, half)
-        add_to_diagonal(x, one, members, n, chunk)  # P
-        multiply(x, inverse, room, n, chunk)
-        copy(room, inverse)
-        if not distance > enough ** x.dtype.type(0.6):
-            break
-        multiply(root, x, room, n, chunk)
-        copy(room, root)
+@inline
+def _multiply(x, y, z, layout):
+    _members, n, rows = layout
+    multiply(x, y, z, n, rows[0].shape[0])
 
 
 @called
-def start_inverse_root(x, least, inverse, room, rows, shape):
-    members, n, chunk = shape
-    a, b, f_a, f_1, f_2, largest = rows
-    one = x.dtype.type(1)
+def polynomials(x, least, layout):
+    members, n, (a, b, f_a, f_1, f_2, largest) = layout
+    chunk = largest.shape[0]
     fill(largest, least)
     for i in range(members):
         fill(a, x.dtype.type(0))
         for j in range(members):
             add_size(row(x, i * n + j, chunk), a)
         take_larger(a, largest)
-    parabolas(least, rows)
-    copy(x, room)
-    add_each_to_diagonal(room, b, -one, members, n)
-    for entry in range(n * n):
-        scale_each(row(room, entry, chunk), f_2)
-    add_each_to_diagonal(room, f_1, one, members, n)
-    multiply(x, room, inverse, n, chunk)
-    scale(a, -one)
-    for entry in range(n * n):
-        add_product_of_each(a, row(room, entry, chunk), row(inverse, entry, chunk))
-    add_each_to_diagonal(inverse, f_a, one, members, n)
+    parabolas(least, a, b, f_a, f_1, f_2, largest)
+    return a, b, f_a, f_1, f_2
 
 
 @reduction
-def parabolas(least, rows):
-    a, b, f_a, f_1, f_2, largest = rows
+def parabolas(least, a, b, f_a, f_1, f_2, largest):
     for k in range(U(0), U(largest.shape[0])):
         a[k], b[k], f_a[k], f_1[k], f_2[k] = parabola(least, largest[k], precision(a), a.dtype.type(0.5))
+
+
+@called
+def add_each(values, x, layout):
+    members, n, _rows = layout
+    for i in range(members):
+        add_row(values, row(x, i * n + i, values.shape[0]), x.dtype.type(1))
+
+
+@called
+def stretch_each(x, factors, layout):
+    _members, n, _rows = layout
+    for entry in range(n * n):
+        scale_each(row(x, entry, factors.shape[0]), factors)
+
+
+@called
+def add_stretched_each(x, factors, y, layout):
+    _members, n, _rows = layout
+    for entry in range(n * n):
+        at = factors.shape[0]
+        add_product_of_each(factors, row(x, entry, at), row(y, entry, at))
+
+
+@inline
+def _add_same(value, x, layout):
+    members, n, rows = layout
+    add_to_diagonal(x, value, members, n, rows[0].shape[0])
+
+
+@inline
+def _largest_distance(x, layout):
+    _members, n, rows = layout
+    total = rows[5]
+    fill(total, x.dtype.type(0))
+    for entry in range(n * n):
+        add_square(row(x, entry, total.shape[0]), total)
+    return _largest(total)
+
+
+# at each site; the slowest decides how many rounds there are; layout = (members, n, six rows)
+_arithmetic = _multiply, polynomials, add_each, stretch_each, add_stretched_each, _add_same, _largest_distance
+inverse_root = inverse_root_with(_arithmetic, keeps_root=False)
 
 
 @called
@@ -227,7 +225,7 @@ def transform(mean, A, Y, d, coefficients, pairs, room, shape):
         b, t = C[matrix : matrix + n * chunk], inverse[matrix : matrix + n * chunk]
         x, Z = C[:matrix], inverse[:matrix]
         add_to_diagonal(x, prior, members, n, chunk)
-        inverse_root(x, prior, Z, root[:matrix], other[:matrix], rows, (members, n, chunk))
+        inverse_root(x, prior, Z, root[:matrix], other[:matrix], (members, n, rows))
         multiply_vector(Z, b, t, members, n, chunk)
         multiply_vector(Z, t, b, members, n, chunk)
         fill(moved, zero)

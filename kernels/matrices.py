@@ -1,4 +1,4 @@
-"""Small symmetric matrices: products, inverse square roots, Cholesky factors.
+"""Small symmetric matrices: products and Cholesky factors.
 
 A matrix lies in a flat array, row by row; a row has `width` numbers, of which those beyond the matrix, and the rows up
 to the next multiple of four, are zero and stay zero. So no loop has a remainder.
@@ -7,8 +7,6 @@ to the next multiple of four, are zero and stay zero. So no loop has a remainder
 from l96kit.kernels._targets import called, inline, part, reduction
 from l96kit.kernels.products import AT_ONCE, row_products
 from l96kit.kernels.tile import U
-
-MOST_ROUNDS = 60  # of the iteration for square roots; its slow phase takes one for each factor of two in the condition
 
 
 @inline
@@ -130,75 +128,6 @@ def weigh(rows, weights, total, count):
 def copy(x, y):
     for k in _places(x.shape[0]):
         y[k] = x[k]
-
-
-@reduction
-def _sum_of_sizes(x):
-    total = x.dtype.type(0)
-    for k in _places(x.shape[0]):
-        total += abs(x[k])
-    return total
-
-
-@called
-def inverse_root(x, least, inverse, root, room, shape):
-    """The symmetric Z = x^(-1/2) and Y = x^(1/2) of a matrix with eigenvalues no smaller than `least`; x is lost.
-
-    A coupled iteration of products alone (Higham 2008, section 6.7): with X = 1 - Z Y and P = 1 + X / 2 + 3 X^2 / 8,
-    the beginning of a series for (1 - X)^(-1/2), Z <- P Z and Y <- Y P make X as small as its third power. Z begins
-    with the parabola through s^(-1/2) at three points between `least` and a bound of the largest eigenvalue. `room` is
-    as large as x, and `shape` is (n, width).
-    """
-    n, width = shape
-    zero, one, steps, whole = x.dtype.type(0), x.dtype.type(1), (width, 1), (n, n, width)
-    largest = least
-    for i in range(n):
-        largest = max(largest, _sum_of_sizes(row(x, i, width)))
-    start_inverse_root(x, least, largest, inverse, room, shape)
-    multiply(x, steps, inverse, root, whole)
-    for _ in range(MOST_ROUNDS):
-        multiply(inverse, steps, root, room, whole)
-        scale(room, -one)
-        add_to_diagonal(room, one, n, width)
-        distance = inner_product(room, room)
-        enough = one * n * precision(x)
-        if not distance < enough:
-            multiply(room, steps, room, x, whole)
-            scale(x, x.dtype.type(0.375))
-        else:
-            fill(x, zero)
-        add_row(room, x, x.dtype.type(0.5))
-        add_to_diagonal(x, one, n, width)  # P
-        multiply(x, steps, inverse, room, whole)
-        copy(room, inverse)
-        multiply(root, steps, x, room, whole)
-        copy(room, root)
-        if not distance > enough ** x.dtype.type(0.6):
-            break
-
-
-@inline
-def parabola(least, largest, smallest, half):
-    """a, b, f_a, f_1, f_2 of f_a + (s - a) (f_1 + (s - b) f_2), which is s^(-1/2) at Chebyshev's points a, b, c."""
-    b, step = half * (largest + least), half * (largest - least) * (half + half * half) ** half
-    step = max(step, b * smallest**half)
-    a, c = b - step, b + step
-    f_a, f_b, f_c = a**-half, b**-half, c**-half
-    f_1 = (f_b - f_a) / step
-    return a, b, f_a, f_1, ((f_c - f_b) / step - f_1) / (step + step)
-
-
-@inline
-def start_inverse_root(x, least, largest, inverse, room, shape):
-    n, width = shape
-    a, b, f_a, f_1, f_2 = parabola(least, largest, precision(x), x.dtype.type(0.5))
-    copy(x, room)
-    add_to_diagonal(room, -b, n, width)
-    scale(room, f_2)
-    add_to_diagonal(room, f_1, n, width)
-    multiply(x, (width, 1), room, inverse, (n, n, width))
-    add_row(room, inverse, -a)
-    add_to_diagonal(inverse, f_a, n, width)
 
 
 @called

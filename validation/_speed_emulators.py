@@ -41,10 +41,10 @@ TASKS = (
     Task("sqNet" + UPDATE, "update", "sqNet", {"members": 320, "count": 200}, SMALL_UPDATE, 1e-3, 15),
     Task("bilinNet" + UPDATE, "update", "bilinNet", {"members": 320, "count": 200}, SMALL_UPDATE, 1e-3, 15),
     Task(
-        "deepNet, Jacobians of a step, 200 states",
+        "deepNet, Jacobians of a step, 1,000 states",
         "jacobians",
         "deepNet",
-        {"members": 200, "count": 1},
+        {"members": 1000, "count": 1},
         {"members": 3, "count": 1},
         1e-5,
         3,
