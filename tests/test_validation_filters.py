@@ -29,8 +29,9 @@ def test_there_is_a_score_for_each_size():
 
 
 def test_the_verdict_leaves_out_what_diverged_and_says_so():
-    found = filters.judged(np.array([0.2, 0.24, np.nan, 0.5]), 0.2, 0.03)
-    assert found == {"scores": [0.2, 0.24, None, 0.5], "mean": pytest.approx(0.22), "diverged": 2, "within": True}
+    found = filters.judged(np.array([0.2, 0.24, np.nan, 0.5, 0.22]), 0.2, 0.03)
+    assert found == {"scores": [0.2, 0.24, None, 0.5, 0.22], "mean": pytest.approx(0.22), "diverged": 2, "within": True}
+    assert not filters.judged(np.array([0.2, 0.24, np.nan, 0.5]), 0.2, 0.03)["within"]  # as many diverged
     assert not filters.judged(np.array([0.25]), 0.2, 0.03)["within"]
     nothing = filters.judged(np.array([np.nan]), 0.2, 0.03)
     assert (
