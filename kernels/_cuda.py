@@ -34,6 +34,11 @@ def _place_within(width):
 
 
 @inline
+def _one_by_one(count):
+    return count // count
+
+
+@inline
 def _wait():
     cuda.syncthreads()
 
@@ -43,7 +48,7 @@ def _rank():
     return cuda.threadIdx.x
 
 
-team = Team(_share, _wait, _rank, 1, _share_of_rows, _place_within)
+team = Team(_share, _wait, _rank, 1, _share_of_rows, _place_within, _one_by_one)
 
 
 def kernel(body, layout, dtype, shared):

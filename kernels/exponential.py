@@ -82,7 +82,7 @@ def mixing(team, lanes, plain, turned):
     """`mix(arrays, X, numbers)`: X = sum of coefficient * factor * arrays[index] over the terms of `plain`, plus D of
     that over `turned`. X is none of these arrays.
     """
-    rows, within, sync, width = team.rows, team.within, team.sync, U(lanes)
+    rows, within, together, sync, width = team.rows, team.within, team.together, team.sync, U(lanes)
 
     @inline
     def nothing(arrays, numbers, modes, k, j):
@@ -107,21 +107,25 @@ def mixing(team, lanes, plain, turned):
     plain_sum, turned_sum = total(plain), total(turned)
 
     @reduction
-    def mix_mode(arrays, X, numbers, modes, k):
-        q, start = numbers[(TABLES - U(1)) * modes + k], U(2) * width * k
-        for lane in within(U(X.shape[0]) // U(2)):  # not a constant, or short loops are written out without vectors
-            re, im = start + U(lane), start + width + U(lane)
-            X[U(lane)] = plain_sum(arrays, numbers, modes, k, re) + q * turned_sum(arrays, numbers, modes, k, im)
-            X[width + U(lane)] = plain_sum(arrays, numbers, modes, k, im) - q * turned_sum(
-                arrays, numbers, modes, k, re
-            )
+    def mix_modes(arrays, X, numbers, modes, begin, count):
+        size = U(X.shape[0]) // count  # not a constant, or short loops are written out without vectors
+        for i in range(count):
+            k, at = begin + U(i), size * U(i)
+            q, start = numbers[(TABLES - U(1)) * modes + k], size * k
+            for lane in within(size // U(2)):
+                lane = U(lane)
+                re, im = start + lane, start + width + lane
+                plain_a, plain_b = plain_sum(arrays, numbers, modes, k, re), plain_sum(arrays, numbers, modes, k, im)
+                X[at + lane] = plain_a + q * turned_sum(arrays, numbers, modes, k, im)
+                X[at + width + lane] = plain_b - q * turned_sum(arrays, numbers, modes, k, re)
 
     @part
     def mix(arrays, X, numbers):
         modes = U(numbers.shape[0]) // TABLES
-        for k in rows(U(0), modes, width):
-            start = U(2) * width * k
-            mix_mode(arrays, X[start : start + U(2) * width], numbers, modes, k)
+        count = together(modes)
+        for i in rows(U(0), modes // count, width):
+            begin, size = i * count, U(2) * width
+            mix_modes(arrays, X[size * begin : size * (begin + count)], numbers, modes, begin, count)
         sync()
 
     return mix

@@ -38,7 +38,7 @@ def transforms(team, lanes):
     """The functions `to_spectrum(x, X, bound)` and `to_sites(X, x, bound)`, with bound = (program, roots, two arrays to
     work in). All arrays differ.
     """
-    rows, within, sync = team.rows, team.within, team.sync
+    rows, within, together, sync = team.rows, team.within, team.together, team.sync
     width = U(lanes)
 
     @inline
@@ -51,15 +51,18 @@ def transforms(team, lanes):
         return U(2) * width * U(i)
 
     @inline
-    def row(x, i):
-        """The same as an array of its own: what is written to one row is then known not to be in another."""
-        start = place(i)
-        return x[start : start + U(2) * width]
+    def part_of(x, i, count):
+        """So many numbers as an array of their own: what is written to one is then known not to be in another."""
+        return x[place(i) : place(i + count)]
 
     @inline
-    def lanes_of(row):
+    def row(x, i):
+        return part_of(x, i, U(1))
+
+    @inline
+    def lanes_of(x, count):
         """As a number that the compiler does not know: it would write short loops out instead of using vectors."""
-        return U(row.shape[0]) // U(2)
+        return U(x.shape[0]) // (U(2) * count)
 
     def passes(direction):
         """With exp(-2 pi i ...) if the direction is 1, with its conjugate if it is -1."""
@@ -74,28 +77,34 @@ def transforms(team, lanes):
             return c * a - d * b, c * b + d * a
 
         @reduction
-        def butterfly(x, y0, y1, y2, y3, at, apart, w1, w2, w3):
+        def butterflies(x, y, at, apart, w, count):
+            y0, y1, y2, y3 = y
+            w1, w2, w3 = w
             x0, x1, x2, x3 = at, at + apart, at + U(2) * apart, at + U(3) * apart
             turn = x.dtype.type(direction)
-            for lane in within(width):
-                re, im = U(lane), width + U(lane)
-                sum_a, sum_b = x[x0 + re] + x[x2 + re], x[x0 + im] + x[x2 + im]
-                difference_a, difference_b = x[x0 + re] - x[x2 + re], x[x0 + im] - x[x2 + im]
-                sum_c, sum_d = x[x1 + re] + x[x3 + re], x[x1 + im] + x[x3 + im]
-                difference_c, difference_d = turn * (x[x1 + re] - x[x3 + re]), turn * (x[x1 + im] - x[x3 + im])
-                y0[re], y0[im] = sum_a + sum_c, sum_b + sum_d
-                y1[re], y1[im] = times(difference_a + difference_d, difference_b - difference_c, w1)
-                y2[re], y2[im] = times(sum_a - sum_c, sum_b - sum_d, w2)
-                y3[re], y3[im] = times(difference_a - difference_d, difference_b + difference_c, w3)
+            for q in range(count):
+                for lane in within(width):  # too long to be written out
+                    re, im = place(q) + U(lane), place(q) + width + U(lane)
+                    sum_a, sum_b = x[x0 + re] + x[x2 + re], x[x0 + im] + x[x2 + im]
+                    difference_a, difference_b = x[x0 + re] - x[x2 + re], x[x0 + im] - x[x2 + im]
+                    sum_c, sum_d = x[x1 + re] + x[x3 + re], x[x1 + im] + x[x3 + im]
+                    difference_c, difference_d = turn * (x[x1 + re] - x[x3 + re]), turn * (x[x1 + im] - x[x3 + im])
+                    y0[re], y0[im] = sum_a + sum_c, sum_b + sum_d
+                    y1[re], y1[im] = times(difference_a + difference_d, difference_b - difference_c, w1)
+                    y2[re], y2[im] = times(sum_a - sum_c, sum_b - sum_d, w2)
+                    y3[re], y3[im] = times(difference_a - difference_d, difference_b + difference_c, w3)
 
         @part
         def four(x, y, roots, m, s):
-            for i in rows(U(0), m * s, width):
-                p = i // s
-                one, out = U(2) * s * p, i + U(3) * s * p
-                w1, w2, w3 = root(roots, one), root(roots, U(2) * one), root(roots, U(3) * one)
-                y0, y1, y2, y3 = row(y, out), row(y, out + s), row(y, out + U(2) * s), row(y, out + U(3) * s)
-                butterfly(x, y0, y1, y2, y3, place(i), place(m * s), w1, w2, w3)
+            count = together(s)
+            for i in rows(U(0), m * s // count, width):
+                begin = i * count
+                p = begin // s
+                one, out = U(2) * s * p, begin + U(3) * s * p
+                w = root(roots, one), root(roots, U(2) * one), root(roots, U(3) * one)
+                y0, y1 = part_of(y, out, count), part_of(y, out + s, count)
+                y2, y3 = part_of(y, out + U(2) * s, count), part_of(y, out + U(3) * s, count)
+                butterflies(x, (y0, y1, y2, y3), place(begin), place(m * s), w, count)
 
         @called
         def add_rotated(x, y, at, w):
@@ -135,67 +144,83 @@ def transforms(team, lanes):
     there, back = passes(1), passes(-1)
 
     @reduction
-    def untangled(Z, X, other_X, at, other, c, d):
-        half = X.dtype.type(0.5)
-        for lane in within(lanes_of(X)):
-            re, im = U(lane), width + U(lane)
-            even_a, even_b = half * (Z[at + re] + Z[other + re]), half * (Z[at + im] - Z[other + im])
-            odd_a, odd_b = half * (Z[at + im] + Z[other + im]), half * (Z[other + re] - Z[at + re])
-            turned_a, turned_b = c * odd_a + d * odd_b, c * odd_b - d * odd_a
-            X[re], X[im] = even_a + turned_a, even_b + turned_b
-            other_X[re], other_X[im] = even_a - turned_a, turned_b - even_b
+    def untangled(Z, X, other_X, roots, k, count, half):
+        """X_k = (Z_k + Z*_{M-k}) / 2 - i exp(-2 pi i k / N) (Z_k - Z*_{M-k}) / 2, and X_{M-k} with it."""
+        N = sites_of(roots)
+        for q in range(count):
+            at, other, back = place(k + q), place(N // U(2) - k - q), place(count - U(1) - q)
+            c, d = roots[k + q], roots[N + k + q]
+            for lane in within(lanes_of(X, count)):
+                re, im = U(lane), width + U(lane)
+                even_a, even_b = half * (Z[at + re] + Z[other + re]), half * (Z[at + im] - Z[other + im])
+                odd_a, odd_b = half * (Z[at + im] + Z[other + im]), half * (Z[other + re] - Z[at + re])
+                turned_a, turned_b = c * odd_a + d * odd_b, c * odd_b - d * odd_a
+                X[place(q) + re], X[place(q) + im] = even_a + turned_a, even_b + turned_b
+                other_X[back + re], other_X[back + im] = even_a - turned_a, turned_b - even_b
 
     @reduction
-    def tangled(X, Z, other_Z, at, other, c, d, share):
-        for lane in within(lanes_of(Z)):
-            re, im = U(lane), width + U(lane)
-            even_a, even_b = share * (X[at + re] + X[other + re]), share * (X[at + im] - X[other + im])
-            a, b = share * (X[at + re] - X[other + re]), share * (X[at + im] + X[other + im])
-            odd_a, odd_b = c * a - d * b, c * b + d * a
-            Z[re], Z[im] = even_a - odd_b, even_b + odd_a
-            other_Z[re], other_Z[im] = even_a + odd_b, odd_a - even_b
+    def tangled(X, Z, other_Z, roots, k, count, share):
+        """The inverse, divided by M."""
+        N = sites_of(roots)
+        for q in range(count):
+            at, other, back = place(k + q), place(N // U(2) - k - q), place(count - U(1) - q)
+            c, d = roots[k + q], roots[N + k + q]
+            for lane in within(lanes_of(Z, count)):
+                re, im = U(lane), width + U(lane)
+                even_a, even_b = share * (X[at + re] + X[other + re]), share * (X[at + im] - X[other + im])
+                a, b = share * (X[at + re] - X[other + re]), share * (X[at + im] + X[other + im])
+                odd_a, odd_b = c * a - d * b, c * b + d * a
+                Z[place(q) + re], Z[place(q) + im] = even_a - odd_b, even_b + odd_a
+                other_Z[back + re], other_Z[back + im] = even_a + odd_b, odd_a - even_b
 
     @reduction
     def sum_and_difference(x, y, weight):
-        for lane in within(lanes_of(y)):
+        for lane in within(lanes_of(y, U(1))):
             re, im = U(lane), width + U(lane)
             y[re], y[im] = weight * (x[re] + x[im]), weight * (x[re] - x[im])
 
-    @part
-    def untangle(Z, X, roots):
-        """X_k = (Z_k + Z*_{M-k}) / 2 - i exp(-2 pi i k / N) (Z_k - Z*_{M-k}) / 2, and X_{M-k} with it."""
-        N = sites_of(roots)
-        M = N // U(2)
-        for k in rows(U(0), M // U(2) + U(1), width):
-            if k == 0:
-                sum_and_difference(row(Z, k), row(X, k), X.dtype.type(1))
-            else:
-                untangled(Z, row(X, k), row(X, M - k), place(k), place(M - k), roots[k], roots[N + k])
+    @reduction
+    def conjugate(x, y, weight):
+        for lane in within(lanes_of(y, U(1))):
+            re, im = U(lane), width + U(lane)
+            y[re], y[im] = weight * x[re], -weight * x[im]
 
-    @part
-    def tangle(X, Z, roots):
-        """The inverse, divided by M."""
-        N = sites_of(roots)
-        M, share = N // U(2), X.dtype.type(1.0 / N)
-        for k in rows(U(0), M // U(2) + U(1), width):
-            if k == 0:
-                sum_and_difference(row(X, k), row(Z, k), share)
-            else:
-                tangled(X, row(Z, k), row(Z, M - k), place(k), place(M - k), roots[k], roots[N + k], share)
+    def all_rows(pairs_with_mirrors):
+        """Rows k and M - k together; the first and the middle one are by themselves."""
+
+        @part
+        def apply(x, y, roots, weight, first, middle):
+            M = sites_of(roots) // U(2)
+            pairs = (M - U(1)) // U(2)
+            count = together(pairs)
+            for _ in rows(U(0), U(1), width):
+                sum_and_difference(row(x, U(0)), row(y, U(0)), first)
+                if M % U(2) == U(0):
+                    conjugate(row(x, M // U(2)), row(y, M // U(2)), middle)
+            for i in rows(U(0), pairs // count, width):
+                k = U(1) + i * count
+                mirrored = part_of(y, M - k - count + U(1), count)
+                pairs_with_mirrors(x, part_of(y, k, count), mirrored, roots, k, count, weight)
+
+        return apply
+
+    untangle, tangle = all_rows(untangled), all_rows(tangled)
 
     @called
     def to_spectrum(x, X, bound):
         program, roots, one, other = bound
         sync()
         there(x, one, other, bound)
-        untangle(one if program.shape[0] % 2 else other, X, roots)
+        whole = X.dtype.type(1)
+        untangle(one if program.shape[0] % 2 else other, X, roots, X.dtype.type(0.5), whole, whole)
         sync()
 
     @called
     def to_sites(X, x, bound):
         program, roots, one, other = bound
         sync()
-        tangle(X, other, roots)
+        share = x.dtype.type(1.0 / sites_of(roots))
+        tangle(X, other, roots, share, share, share + share)
         sync()
         if program.shape[0] % 2:
             back(other, x, one, bound)
