@@ -7,6 +7,7 @@ import numpy as np
 from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS, ParticleFilter
 
 _UPDATES = {EnKF: "PertObs", ETKF: "Sqrt", ESRF: "Serial"}
+BLOW_UPS = (RuntimeError, np.linalg.LinAlgError, FloatingPointError, ValueError)  # what it raises varies
 RESAMPLED_BELOW = 0.2  # as a part of all particles: the number of those that count
 
 
