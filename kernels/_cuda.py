@@ -35,7 +35,7 @@ def _place_within(width):
 
 @inline
 def _one_by_one(count):
-    return count // count
+    return np.uintp(1)
 
 
 @inline

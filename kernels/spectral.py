@@ -179,28 +179,21 @@ def transforms(team, lanes):
             re, im = U(lane), width + U(lane)
             y[re], y[im] = weight * (x[re] + x[im]), weight * (x[re] - x[im])
 
-    @reduction
-    def conjugate(x, y, weight):
-        for lane in within(lanes_of(y, U(1))):
-            re, im = U(lane), width + U(lane)
-            y[re], y[im] = weight * x[re], -weight * x[im]
-
     def all_rows(pairs_with_mirrors):
-        """Rows k and M - k together; the first and the middle one are by themselves."""
+        """Rows k and M - k together; the first one is by itself, and row M / 2 comes twice, with the same numbers."""
 
         @part
-        def apply(x, y, roots, weight, first, middle):
+        def apply(x, y, roots, weight, first):
             M = sites_of(roots) // U(2)
-            pairs = (M - U(1)) // U(2)
+            pairs = M // U(2)
             count = together(pairs)
-            for _ in rows(U(0), U(1), width):
-                sum_and_difference(row(x, U(0)), row(y, U(0)), first)
-                if M % U(2) == U(0):
-                    conjugate(row(x, M // U(2)), row(y, M // U(2)), middle)
-            for i in rows(U(0), pairs // count, width):
-                k = U(1) + i * count
-                mirrored = part_of(y, M - k - count + U(1), count)
-                pairs_with_mirrors(x, part_of(y, k, count), mirrored, roots, k, count, weight)
+            for i in rows(U(0), pairs // count + U(1), width):
+                if i == 0:
+                    sum_and_difference(row(x, i), row(y, i), first)
+                else:
+                    k = U(1) + (i - U(1)) * count
+                    mirrored = part_of(y, M - k - count + U(1), count)
+                    pairs_with_mirrors(x, part_of(y, k, count), mirrored, roots, k, count, weight)
 
         return apply
 
@@ -211,8 +204,7 @@ def transforms(team, lanes):
         program, roots, one, other = bound
         sync()
         there(x, one, other, bound)
-        whole = X.dtype.type(1)
-        untangle(one if program.shape[0] % 2 else other, X, roots, X.dtype.type(0.5), whole, whole)
+        untangle(one if program.shape[0] % 2 else other, X, roots, X.dtype.type(0.5), X.dtype.type(1))
         sync()
 
     @called
@@ -220,7 +212,7 @@ def transforms(team, lanes):
         program, roots, one, other = bound
         sync()
         share = x.dtype.type(1.0 / sites_of(roots))
-        tangle(X, other, roots, share, share, share + share)
+        tangle(X, other, roots, share, share)
         sync()
         if program.shape[0] % 2:
             back(other, x, one, bound)
