@@ -3,8 +3,8 @@
 A *team* works on a tile: on the CPU one thread, on CUDA a block. `team.span(a, b)` gives each of its workers its share
 of the indices a..b-1; of rows of a few numbers each, `team.rows(a, b, width)` gives the rows and `team.within(width)`
 the places in them; of `count` rows that differ in little, `team.together(count)` are handled in one turn, all or one.
-`team.sync()` lets them wait for one another, `team.rank()` tells which of them one is, and
-`team.vector` how many numbers one of them handles at once; nothing else differs between the targets.
+`team.sync()` lets them wait for one another, `team.rank()` tells which of them one is, and `team.vector` how many
+numbers one of them handles at once; nothing else differs between the targets.
 """
 
 import gc

@@ -180,7 +180,7 @@ def transforms(team, lanes):
             y[re], y[im] = weight * (x[re] + x[im]), weight * (x[re] - x[im])
 
     def all_rows(pairs_with_mirrors):
-        """Rows k and M - k together; the first one is by itself, and row M / 2 comes twice, with the same numbers."""
+        """Rows k and M - k together; the first one is by itself, and row M / 2 twice, the same to rounding."""
 
         @part
         def apply(x, y, roots, weight, first):

@@ -31,7 +31,7 @@ def inverse_root_with(arithmetic, keeps_root):
     """`inverse_root` with functions for the products and sums of matrices in one layout.
 
     Of these, `polynomial` gives what `parabola` does, `add`, `stretch` and `add_stretched` take its numbers, `add_same`
-    takes one number, and `distance` is the largest sum of squares. If it `keeps_root` or not, is known beforehand.
+    takes one number, and `distance_of` gives the largest sum of squares. `keeps_root` is for those who use Y.
     """
     multiply, polynomial, add, stretch, add_stretched, add_same, distance_of = arithmetic
 
