@@ -143,35 +143,23 @@ def transforms(team, lanes):
 
     there, back = passes(1), passes(-1)
 
-    @reduction
-    def untangled(Z, X, other_X, roots, k, count, half):
+    @inline
+    def untangled(Z, other_Z, root, half):
         """X_k = (Z_k + Z*_{M-k}) / 2 - i exp(-2 pi i k / N) (Z_k - Z*_{M-k}) / 2, and X_{M-k} with it."""
-        N = sites_of(roots)
-        for q in range(count):
-            at, other, back = place(k + q), place(N // U(2) - k - q), place(count - U(1) - q)
-            c, d = roots[k + q], roots[N + k + q]
-            for lane in within(lanes_of(X, count)):
-                re, im = U(lane), width + U(lane)
-                even_a, even_b = half * (Z[at + re] + Z[other + re]), half * (Z[at + im] - Z[other + im])
-                odd_a, odd_b = half * (Z[at + im] + Z[other + im]), half * (Z[other + re] - Z[at + re])
-                turned_a, turned_b = c * odd_a + d * odd_b, c * odd_b - d * odd_a
-                X[place(q) + re], X[place(q) + im] = even_a + turned_a, even_b + turned_b
-                other_X[back + re], other_X[back + im] = even_a - turned_a, turned_b - even_b
+        (a, b), (other_a, other_b), (c, d) = Z, other_Z, root
+        even_a, even_b = half * (a + other_a), half * (b - other_b)
+        odd_a, odd_b = half * (b + other_b), half * (other_a - a)
+        turned_a, turned_b = c * odd_a + d * odd_b, c * odd_b - d * odd_a
+        return even_a + turned_a, even_b + turned_b, even_a - turned_a, turned_b - even_b
 
-    @reduction
-    def tangled(X, Z, other_Z, roots, k, count, share):
+    @inline
+    def tangled(X, other_X, root, share):
         """The inverse, divided by M."""
-        N = sites_of(roots)
-        for q in range(count):
-            at, other, back = place(k + q), place(N // U(2) - k - q), place(count - U(1) - q)
-            c, d = roots[k + q], roots[N + k + q]
-            for lane in within(lanes_of(Z, count)):
-                re, im = U(lane), width + U(lane)
-                even_a, even_b = share * (X[at + re] + X[other + re]), share * (X[at + im] - X[other + im])
-                a, b = share * (X[at + re] - X[other + re]), share * (X[at + im] + X[other + im])
-                odd_a, odd_b = c * a - d * b, c * b + d * a
-                Z[place(q) + re], Z[place(q) + im] = even_a - odd_b, even_b + odd_a
-                other_Z[back + re], other_Z[back + im] = even_a + odd_b, odd_a - even_b
+        (a, b), (other_a, other_b), (c, d) = X, other_X, root
+        even_a, even_b = share * (a + other_a), share * (b - other_b)
+        a, b = share * (a - other_a), share * (b + other_b)
+        odd_a, odd_b = c * a - d * b, c * b + d * a
+        return even_a - odd_b, even_b + odd_a, even_a + odd_b, odd_a - even_b
 
     @reduction
     def sum_and_difference(x, y, weight):
@@ -179,8 +167,21 @@ def transforms(team, lanes):
             re, im = U(lane), width + U(lane)
             y[re], y[im] = weight * (x[re] + x[im]), weight * (x[re] - x[im])
 
-    def all_rows(pairs_with_mirrors):
+    def all_rows(row_and_mirror):
         """Rows k and M - k together; the first one is by itself, and row M / 2 twice, the same to rounding."""
+
+        @reduction
+        def pairs_of_rows(x, y, mirrored, roots, k, count, weight):
+            N = sites_of(roots)
+            for q in range(count):
+                at, other, back = place(k + q), place(N // U(2) - k - q), place(count - U(1) - q)
+                root = roots[k + q], roots[N + k + q]
+                for lane in within(lanes_of(y, count)):
+                    re, im = U(lane), width + U(lane)
+                    here, there = (x[at + re], x[at + im]), (x[other + re], x[other + im])
+                    own_a, own_b, other_a, other_b = row_and_mirror(here, there, root, weight)
+                    y[place(q) + re], y[place(q) + im] = own_a, own_b
+                    mirrored[back + re], mirrored[back + im] = other_a, other_b
 
         @part
         def apply(x, y, roots, weight, first):
@@ -193,7 +194,7 @@ def transforms(team, lanes):
                 else:
                     k = U(1) + (i - U(1)) * count
                     mirrored = part_of(y, M - k - count + U(1), count)
-                    pairs_with_mirrors(x, part_of(y, k, count), mirrored, roots, k, count, weight)
+                    pairs_of_rows(x, part_of(y, k, count), mirrored, roots, k, count, weight)
 
         return apply
 
