@@ -11,18 +11,11 @@ KNOWN = {"sqNet": (nn.sq_net(), nn.sq_net_of_lorenz96()), "bilinNet": (nn.bilin_
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize(  # tiles of one and of several, with and without padding
-    ("name", "shape", "scheme"),
-    [
-        ("sqNet", (60,), "euler"),
-        ("sqNet", (2, 8, 60), "rk4"),
-        ("bilinNet", (9, 5), "rk4"),
-        ("bilinNet", (2, 8, 60), "rk4"),
-    ],
-)
-def test_known_weights_are_lorenz96(name, shape, scheme):
+# Tiles of one and of several, with and without padding.
+@pytest.mark.parametrize(("name", "shape"), [("sqNet", (60,)), ("bilinNet", (9, 5)), ("bilinNet", (2, 8, 60))])
+def test_known_weights_are_lorenz96(name, shape):
     emulated, known = Emulator(*KNOWN[name], shape[-1]), Lorenz96(shape[-1], 8.0)
-    emulator, model = Propagator(emulated, 0.02, scheme), Propagator(known, 0.02, scheme)
+    emulator, model = Propagator(emulated, 0.02), Propagator(known, 0.02)
     x = 8 + RNG.standard_normal(shape)
     x_tl, y_ad = RNG.standard_normal(shape), RNG.standard_normal((5, *shape))
     np.testing.assert_allclose(emulator.model.tendency(x), model.model.tendency(x), rtol=0, atol=1e-12)
