@@ -17,6 +17,15 @@ class OfArrays:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+def kept(values):
+    """A copy of an array that nobody can change, for what was checked; a number as it is."""
+    if not isinstance(values, (np.ndarray, list, tuple)):
+        return values
+    found = np.array(values)
+    found.flags.writeable = False
+    return found
+
+
 def on_device(x):
     """Whether x lies on a GPU."""
     return hasattr(x, "__cuda_array_interface__")
@@ -153,7 +162,7 @@ def positive(value, name, unit=""):
 
 def all_positive(values, name, meaning):
     """One positive finite number or an array of them; `meaning` says what 1 does."""
-    numbers = np.asarray(values)
+    numbers = array(values, name)
     if numbers.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected positive numbers, found {values!r}; 1 {meaning}")
     if not (np.isfinite(numbers) & (numbers > 0)).all():
@@ -182,6 +191,15 @@ def count(value, name, least=1):
     if number < least:
         raise ValueError(f"{name}: expected at least {least}, found {number}; choose {name} >= {least}")
     return number
+
+
+def generator(rng, name="rng"):
+    """A NumPy generator of random numbers."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"{name}: expected a NumPy generator, found {type(rng).__name__}; pass np.random.default_rng(seed)"
+        )
+    return rng
 
 
 def one_of(value, choices, name):
@@ -222,13 +240,14 @@ def _in_precision(fields, names, dtype):
 
 
 def in_precision(values, name, dtype):
-    """Numbers in the precision of the state, as kernels take them; those that it cannot hold are refused."""
+    """Numbers in the precision of the state, as kernels take them, NaN where there are none; those that it cannot hold
+    are refused."""
     with np.errstate(over="ignore"):
         found = plain(values, dtype)
-    if not np.isfinite(found).all():
+    if np.isinf(found).any():
         raise ValueError(
-            f"{name}: expected numbers within the range of {dtype}, found {np.abs(values).max():g}; take smaller ones "
-            "or float64"
+            f"{name}: expected numbers within the range of {np.dtype(dtype)}, found {np.nanmax(np.abs(values)):g}; take "
+            "smaller ones or float64"
         )
     return found
 
@@ -270,6 +289,13 @@ def unbroadcast(field, ensemble_shape, shape):
     field = field.sum(axis=tuple(range(surplus)))
     copied = tuple(axis for axis, length in enumerate(shape) if length == 1)
     return field.sum(axis=copied, keepdims=True)
+
+
+def covariance(cov, name):
+    """A copy of a covariance, symmetric and positive definite."""
+    n = len(floating(cov, name)) if np.ndim(cov) else 0
+    cholesky(cov, n, name)
+    return kept(cov)
 
 
 def cholesky(cov, n, name):

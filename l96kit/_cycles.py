@@ -15,6 +15,22 @@ from l96kit.propagators import BlowUpError, Propagator
 BLOCK_CYCLES = 500  # that one call goes through
 
 
+class OfCycles(_arrays.OfArrays):
+    """What a method did in cycles: its scores (time, ...), of which some are averaged."""
+
+    averaged = "forecast_rmse", "analysis_rmse"
+
+    def averages(self, burn_in=0) -> dict:
+        """Means over the cycles after the first `burn_in`: name of a score -> (...); NaN where one blew up.
+
+        RMSE and spread of a mean are means of those of each time, as in DAPPER.
+        """
+        cycles = len(self.analysis_rmse)
+        if not 0 <= _arrays.count(burn_in, "burn_in", 0) < cycles:
+            raise ValueError(f"burn_in: expected 0..{cycles - 1} of {cycles} cycles, found {burn_in}; leave some")
+        return {name: getattr(self, name)[burn_in:].mean(axis=0) for name in self.averaged}
+
+
 class Cycles(NamedTuple):
     """x (experiment, member, site), a copy; the observed model; (indices, weights) of the operator; values (time,
     experiment, n); what takes observations to units of their error: 1 / sigma (1, n), or a matrix with room for whole
@@ -83,8 +99,8 @@ def prepared(propagator, observations, x, every, truth, members=None, name="star
     return Cycles(
         x,
         observed_model(propagator.model.kernel, operator.function),
-        (operator.indices, operator.weights.astype(x.dtype)),
-        _arrays.plain(observations.values, x.dtype).reshape(*shape, -1),
+        (operator.indices, _arrays.in_precision(operator.weights, "weights", x.dtype)),
+        _arrays.in_precision(observations.values, "values", x.dtype).reshape(*shape, -1),
         _root(observations, members or sites, x.dtype),
         checked_truth(truth, (len(observations), *leading, sites), x.dtype).reshape(*shape, sites),
         leading,
@@ -116,9 +132,16 @@ def for_each(numbers, leading, name):
 
 
 def _root(observations, columns, dtype):
-    if observations.cov is None:
-        return np.diag(observations.covariance)[None].astype(dtype) ** -0.5
-    return kernels.padded(observations._root, columns, dtype)
+    own = observations.cov is None
+    with np.errstate(all="ignore"):
+        found = (np.diag(observations.covariance)[None] ** -0.5 if own else observations._root).astype(dtype)
+        sizes = (found**2).sum(axis=-1) if not own else found**2
+    if not (np.isfinite(sizes) & (sizes >= np.finfo(dtype).tiny)).all():
+        raise ValueError(
+            f"{'sigma' if own else 'cov'}: expected variances whose inverse is within the range of {np.dtype(dtype)}, "
+            "found others; choose units in which errors are nearer to one, or float64"
+        )
+    return found if own else kernels.padded(found, columns, dtype)
 
 
 def checked_truth(truth, shape, dtype):
@@ -131,4 +154,4 @@ def checked_truth(truth, shape, dtype):
             f"truth: expected shape {shape}, a state for each observation time, found {truth.shape}; leave out the "
             "start"
         )
-    return _arrays.plain(truth, dtype)
+    return _arrays.in_precision(truth, "truth", dtype)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
-from l96kit._cycles import BLOCK_CYCLES, checked, checked_truth, for_each, forecast_of_each, prepared
+from l96kit._cycles import BLOCK_CYCLES, OfCycles, checked, checked_truth, for_each, forecast_of_each, prepared
 from l96kit._progress import progress_bar
 from l96kit.kernels import launch as kernels
 from l96kit.observations import Observations
@@ -20,7 +20,7 @@ from l96kit.scores import rmse
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Baseline(_arrays.OfArrays):
+class Baseline(OfCycles):
     """What a method did; `...` are the experiments.
 
     forecast, analysis : (time, ..., site)
@@ -32,6 +32,11 @@ class Baseline(_arrays.OfArrays):
     forecast_rmse: np.ndarray
     analysis_rmse: np.ndarray
 
+    @property
+    def blew_up(self):
+        """(...), whether a state left the finite numbers."""
+        return ~np.isfinite(self.analysis[-1]).all(axis=-1)
+
 
 def climatology(propagator: Propagator, rng, states=20_000, spin_up=50.0, spacing=1.0):
     """Mean (site,) and covariance (site, site) of a long free run, from so many states.
@@ -39,7 +44,10 @@ def climatology(propagator: Propagator, rng, states=20_000, spin_up=50.0, spacin
     spin_up, spacing : time units, before the first state and between states; 200 runs go side by side
     """
     runs = min(200, _arrays.count(states, "states", 2))
-    x = propagator.forecast(rng.standard_normal((runs, propagator.model.sites)), round(spin_up / propagator.dt))
+    if not isinstance(propagator, Propagator):
+        raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
+    start = _arrays.generator(rng).standard_normal((runs, propagator.model.sites))
+    x = propagator.forecast(start, round(_arrays.positive(spin_up, "spin_up") / propagator.dt))
     apart = max(1, round(_arrays.positive(spacing, "spacing") / propagator.dt))
     y = propagator.trajectory(x, apart * (-(-states // runs) - 1), apart).reshape(-1, propagator.model.sites)[:states]
     return y.mean(axis=0), np.cov(y.T)
@@ -58,6 +66,9 @@ class ThreeDVar:
 
     background_cov: Any
 
+    def __post_init__(self):
+        object.__setattr__(self, "background_cov", _arrays.covariance(self.background_cov, "background_cov"))
+
     def _start_of_analysis(self, forecast):
         return forecast
 
@@ -69,7 +80,8 @@ class ThreeDVar:
         truth : (time, ..., site) at the observation times, to score against, optional
         """
         x, every, truth = _checked(propagator, observations, start, every, truth)
-        _arrays.cholesky(self.background_cov, x.shape[-1], "background_cov")
+        _check_size(self.background_cov, x.shape[-1])
+        self._start_of_analysis(x)
         forecasts, analyses = (np.empty((len(observations), *x.shape), x.dtype) for _ in range(2))
         gain = cache(lambda turn: self._gain(observations, np.zeros(x.shape[-1], x.dtype), turn))
         with progress_bar(len(observations), "cycles", progress, type(self).__name__) as bar:
@@ -94,7 +106,7 @@ class ThreeDVar:
         """K (..., site, n) about x (..., site); that of what is missing (..., n) is zero."""
         eye = np.eye(x.shape[-1], dtype=x.dtype).reshape(-1, *(1,) * (x.ndim - 1), x.shape[-1])
         H = np.moveaxis(observations.operator.observe_tl(x, eye, int(time)), 0, -1) * ~np.asarray(missing)[..., None]
-        B = np.asarray(self.background_cov, float)
+        B = self.background_cov.astype(float)
         return np.swapaxes(np.linalg.solve(H @ B @ np.swapaxes(H, -1, -2) + observations.covariance, H @ B), -1, -2)
 
 
@@ -109,9 +121,12 @@ class OptimalInterpolation(ThreeDVar):
 
     mean: Any = None
 
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "mean", _checked_mean(self.mean))
+
     def _start_of_analysis(self, forecast):
-        mean = _arrays.state(self.mean, forecast.shape[-1], "mean", forecast.dtype)
-        return np.broadcast_to(mean, forecast.shape)
+        return np.broadcast_to(_arrays.state(self.mean, forecast.shape[-1], "mean", forecast.dtype), forecast.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +137,9 @@ class Climatology:
     """
 
     mean: Any
+
+    def __post_init__(self):
+        object.__setattr__(self, "mean", _checked_mean(self.mean))
 
     def assimilate(
         self, propagator: Propagator, observations: Observations, start, every=1, truth=None, progress=False
@@ -157,7 +175,9 @@ class CycledFourDVar:
     tolerance: float = 0.0
 
     def __post_init__(self):
+        object.__setattr__(self, "background_cov", _arrays.covariance(self.background_cov, "background_cov"))
         _arrays.all_positive(self.scale, "scale", "takes background_cov as it is")
+        object.__setattr__(self, "scale", _arrays.kept(self.scale))
         _arrays.count(self.lag, "lag")
         _arrays.count(self.iterations, "iterations")
         _arrays.not_negative(self.tolerance, "tolerance", "does all iterations")
@@ -168,8 +188,8 @@ class CycledFourDVar:
         """As that of `ThreeDVar`."""
         cycles = prepared(propagator, observations, start, every, truth)
         x, leading, (times, _, sites) = cycles.x, cycles.leading, cycles.truth.shape
-        root = _arrays.cholesky(self.background_cov, sites, "background_cov")
-        columns = np.ascontiguousarray(root.T.astype(x.dtype))
+        _check_size(self.background_cov, sites)
+        columns = np.ascontiguousarray(np.linalg.cholesky(self.background_cov).T.astype(x.dtype))
         tuning = np.full((len(x), 2), self.tolerance, x.dtype)
         tuning[:, 0] = for_each(self.scale, leading, "scale") ** 0.5
         p = propagator.model.parameter_pair(None, (1, sites), x.dtype, propagator.dt)
@@ -186,6 +206,20 @@ class CycledFourDVar:
 
 
 METHODS = Climatology, ThreeDVar, CycledFourDVar
+
+
+def _checked_mean(mean):
+    """A copy of a mean state (site,)."""
+    if mean is None or np.ndim(mean) != 1:
+        raise ValueError(f"mean: expected a state (site,), found shape {np.shape(mean)}; see `climatology`")
+    return _arrays.kept(_arrays.state(mean, len(mean), "mean"))
+
+
+def _check_size(background_cov, sites):
+    if len(background_cov) != sites:
+        raise ValueError(
+            f"background_cov: expected shape ({sites}, {sites}), found {background_cov.shape}; make it for the model"
+        )
 
 
 def _checked(propagator, observations, start, every, truth):

@@ -8,12 +8,12 @@ from l96kit import _arrays
 from l96kit._cycles import for_each
 from l96kit._progress import progress_bar
 from l96kit.filters import CRPS, RMSE, SPREAD, EnsembleFilter, independent
-from l96kit.localization import Localization, checked, ring_distance
+from l96kit.localization import Localization, checked, places_of, ring_distance
 from l96kit.propagators import BlowUpError
 from l96kit.scores import crps, rank_histogram, rmse, spread
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FourDEnVar(EnsembleFilter):
     """4DEnVar in windows that follow one another: covariances of the ensemble's trajectories, localized, take
     observations at all times of a window to its start; each member sees observations with errors of its own.
@@ -47,7 +47,7 @@ class FourDEnVar(EnsembleFilter):
             independent(observations, type(self).__name__)
         inflation, times = for_each(self.inflation, cycles.leading, "inflation"), len(cycles.values)
         whitening = np.linalg.inv(np.linalg.cholesky(observations.covariance))
-        places = observations.operator.places(propagator.model.ring)
+        places = places_of(self.localization, observations.operator, propagator.model.ring)
         own = np.arange(propagator.model.sites) % propagator.model.ring
         with progress_bar(len(cycles.x) * times, "cycles", progress, type(self).__name__) as bar:
             for e, (x, rng) in enumerate(zip(cycles.x, random[1][0])):

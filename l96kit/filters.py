@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from l96kit import _arrays
-from l96kit._cycles import BLOCK_CYCLES, for_each, prepared
+from l96kit._cycles import BLOCK_CYCLES, OfCycles, for_each, prepared
 from l96kit.kernels import launch as kernels
 from l96kit.kernels import scoring
-from l96kit.localization import Localization, checked, ring_distance
+from l96kit.localization import Localization, checked, places_of, ring_distance
 from l96kit.observations import Observations
 from l96kit.propagators import Propagator
 
@@ -23,7 +23,7 @@ RMSE, SPREAD, CRPS = scoring.RMSE, scoring.SPREAD, scoring.CRPS
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Assimilation(_arrays.OfArrays):
+class Assimilation(OfCycles):
     """What a filter did, cycle by cycle; `...` are the experiments.
 
     An experiment whose ensemble left the finite numbers has NaN from then on.
@@ -53,16 +53,11 @@ class Assimilation(_arrays.OfArrays):
     innovation: np.ndarray
     innovation_expected: np.ndarray
 
-    def averages(self, burn_in=0) -> dict:
-        """Means over the cycles after the first `burn_in`: name of a score -> (...); NaN where one blew up.
+    averaged = tuple(f"{which}_{score}" for which in ("forecast", "analysis") for score in ("rmse", "spread", "crps"))
 
-        RMSE and spread of a mean are means of those of each time, as in DAPPER.
-        """
-        cycles = len(self.analysis_rmse)
-        if not 0 <= burn_in < cycles:
-            raise ValueError(f"burn_in: expected 0..{cycles - 1} of {cycles} cycles, found {burn_in}; leave some")
-        names = [f"{which}_{score}" for which in ("forecast", "analysis") for score in ("rmse", "spread", "crps")]
-        means = {name: getattr(self, name)[burn_in:].mean(axis=0) for name in names}
+    def averages(self, burn_in=0) -> dict:
+        """Those of `OfCycles`, and of innovations, over the times that have some."""
+        means = super().averages(burn_in)
         for name in ("innovation", "innovation_expected"):
             known = ~np.isnan(self.innovation[burn_in:])  # at a time without observations there is none
             total = np.where(known, getattr(self, name)[burn_in:], 0).sum(axis=0)
@@ -76,7 +71,7 @@ class Assimilation(_arrays.OfArrays):
         return ~np.isfinite(self.ensemble).all(axis=(-2, -1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EnsembleFilter:
     """What all ensemble filters have.
 
@@ -97,6 +92,7 @@ class EnsembleFilter:
         inflation = _arrays.all_positive(self.inflation, "inflation", "stands for none")
         if not isinstance(self.rotation, (bool, np.bool_)):
             raise TypeError(f"rotation: expected True or False, found {self.rotation!r}; True turns at random")
+        object.__setattr__(self, "inflation", _arrays.kept(self.inflation))
         if (inflation < 1).any():
             import warnings
 
@@ -227,7 +223,7 @@ def _result(x, means, scores, ranks, innovations, leading, scored):
 # --- methods ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EnKF(EnsembleFilter):
     """The stochastic filter, in which each member sees observations with errors of its own; these are centred.
 
@@ -240,7 +236,7 @@ class EnKF(EnsembleFilter):
         return observations.operator.n * self.members
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ETKF(EnsembleFilter):
     """The ensemble transform filter with the symmetric square root.
 
@@ -250,7 +246,7 @@ class ETKF(EnsembleFilter):
     kernel: ClassVar[str] = "transform"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ESRF(EnsembleFilter):
     """The serial square root filter, one observation after another; their errors must be independent.
 
@@ -264,7 +260,7 @@ class ESRF(EnsembleFilter):
         return super()._coefficients(observations, model, shape, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EnKFN(EnsembleFilter):
     """The finite-size filter EnKF-N: the transform with an inflation before each analysis, as its innovation asks.
 
@@ -280,12 +276,13 @@ class EnKFN(EnsembleFilter):
     def __post_init__(self):
         super().__post_init__()
         _arrays.all_positive(self.strength, "strength", "is the original")
+        object.__setattr__(self, "strength", _arrays.kept(self.strength))
 
     def _tuned(self):
         return "strength", self.strength
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LETKF(EnsembleFilter):
     """The local transform filter: an analysis for each site, in which observations count less the farther they are.
 
@@ -304,14 +301,13 @@ class LETKF(EnsembleFilter):
 
     def _coefficients(self, observations, model, shape, dtype):
         independent(observations, type(self).__name__)
-        operator = observations.operator
-        places = operator.places(model.ring)
+        places = places_of(self.localization, observations.operator, model.ring)
         own = np.arange(model.sites) % model.ring
         distances = ring_distance(own[:, None], places[:, None, :], model.ring)
         return kernels.in_chunks(self.localization.coefficients(distances), self.kernel, shape, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IEnKS(EnsembleFilter):
     """The iterative ensemble Kalman smoother, in its transform form, with a window that moves by one cycle; only the
     newest observations are assimilated.
@@ -342,7 +338,7 @@ class IEnKS(EnsembleFilter):
         return self.lag, self.iterations
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParticleFilter(EnsembleFilter):
     """The bootstrap filter for models of a few sites: members are drawn anew by their likelihoods at each analysis,
     systematically, and moved a little, as one model run would stay the same.
@@ -362,9 +358,10 @@ class ParticleFilter(EnsembleFilter):
 
     def __post_init__(self):
         super().__post_init__()
-        jitter = np.asarray(self.jitter)
+        jitter = _arrays.array(self.jitter, "jitter")
         if jitter.dtype.kind not in "fiu" or not (np.isfinite(jitter) & (jitter >= 0)).all():
             raise ValueError(f"jitter: expected numbers of 0 or more, found {self.jitter!r}; 1 is the usual kernel")
+        object.__setattr__(self, "jitter", _arrays.kept(self.jitter))
 
     def _tuned(self):
         return "jitter", self.jitter

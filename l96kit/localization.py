@@ -56,7 +56,7 @@ class Localization:
     taper: str = "gaspari-cohn"
 
     def __post_init__(self):
-        if self.radius != np.inf:
+        if np.ndim(self.radius) or self.radius != np.inf:
             _arrays.positive(self.radius, "radius", " of sites, or infinity for none")
         _arrays.one_of(self.taper, tuple(TAPERS), "taper")
 
@@ -67,6 +67,11 @@ class Localization:
             return np.ones_like(distance)
         found = TAPERS[self.taper](distance, self.radius)
         return np.where(found < SMALLEST, 0.0, found)
+
+
+def places_of(localization, operator, ring):
+    """Where observations are, (period, n); anywhere if they reach all sites."""
+    return operator.places(ring) if localization.radius != np.inf else np.zeros((operator.period, operator.n))
 
 
 def checked(localization):

@@ -19,7 +19,7 @@ from l96kit.kernels import _targets
 from l96kit.kernels import launch as kernels
 from l96kit.kernels.observing import FUNCTIONS, of_one_number
 
-TRIALS = np.linspace(-2.0, 2.0, 9)  # where a user's function is tried
+LEAST_DIRECTION = 0.5  # of a mean of places on a ring, as angles: below, they lie all around
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +94,17 @@ class ObservationOperator:
         return replace(self, indices=self.indices[at], weights=self.weights[at])
 
     def places(self, ring):
-        """Where on a ring of so many sites each observation is: (period, ..., n), the weighted mean of its sites."""
-        angles = 2 * np.pi * (self.indices % ring) / ring
-        mean = (np.abs(self.weights) * np.exp(1j * angles)).sum(axis=-1)
+        """Where on a ring of so many sites each observation is: (period, ..., n), the weighted mean of its sites.
+
+        Raises ValueError for sums of sites all around the ring, which are nowhere.
+        """
+        angles, shares = 2 * np.pi * (self.indices % ring) / ring, np.abs(self.weights)
+        mean = (shares * np.exp(1j * angles)).sum(axis=-1)
+        if (np.abs(mean) < LEAST_DIRECTION * shares.sum(axis=-1)).any():
+            raise ValueError(
+                "operator: expected observations near one place each, found sums of sites all around the ring; take "
+                "Localization(np.inf), which is none, or a method without"
+            )
         return np.angle(mean) % (2 * np.pi) * ring / (2 * np.pi)
 
     def pointwise(self, function):
@@ -206,7 +214,20 @@ class Pointwise:
             function = getattr(self, name)
             if not callable(function):
                 raise TypeError(f"{name}: expected a function of one number, found {type(function).__name__}")
+            _try(function, name)
             object.__setattr__(self, name, _targets.frozen(function))
+
+
+def _try(function, name):
+    """Refuse what Python itself cannot call, or what returns no number; Numba would say so at length, and later."""
+    try:
+        found = function(1.0)
+    except ArithmeticError:
+        return
+    except Exception as problem:
+        raise TypeError(f"{name}: expected a function of one number, found that of 1.0 it raises {problem!r}") from None
+    if not isinstance(found, (int, float, np.number)):
+        raise TypeError(f"{name}: expected a function that returns a number, found {type(found).__name__} of 1.0")
 
 
 class _Kernel(SimpleNamespace):
@@ -277,7 +298,7 @@ def every(step, sites, start=0, fields=1) -> ObservationOperator:
 def rotating(step, sites, fields=1, backwards=False) -> ObservationOperator:
     """Every step-th site, one further each time (or one back): after `step` times, all sites were seen."""
     turns = [-turn % step if backwards else turn for turn in range(_arrays.count(step, "step"))]
-    if sites // _arrays.count(fields, "fields") % step:
+    if _arrays.count(sites, "sites") // _arrays.count(fields, "fields") % step:
         raise ValueError(f"step: expected a divisor of {sites // fields} sites, found {step}; choose one")
     return at_sites([_every(step, sites, turn, fields) for turn in turns], sites)
 
@@ -286,7 +307,7 @@ def _every(step, sites, start, fields):
     ring, rest = divmod(_arrays.count(sites, "sites"), _arrays.count(fields, "fields"))
     if rest:
         raise ValueError(f"fields: expected a divisor of {sites} sites, found {fields}; a state holds them in turn")
-    if not 0 <= start < ring:
+    if not _arrays.count(start, "start", 0) < ring:
         raise ValueError(f"start: expected a site 0..{ring - 1}, found {start}; count sites from 0")
     own = np.arange(start, ring, _arrays.count(step, "step"))
     return np.concatenate([own + field * ring for field in range(fields)])
@@ -296,7 +317,7 @@ def random_sites(number, sites, times, rng) -> ObservationOperator:
     """`number` different sites at each of so many times, drawn anew."""
     if _arrays.count(number, "number") > _arrays.count(sites, "sites"):
         raise ValueError(f"number: expected at most the {sites} sites of a state, found {number}; take fewer")
-    order = np.argsort(rng.random((_arrays.count(times, "times"), sites)), axis=-1, kind="stable")
+    order = np.argsort(_arrays.generator(rng).random((_arrays.count(times, "times"), sites)), axis=-1, kind="stable")
     return at_sites(np.sort(order[:, :number], axis=-1), sites)
 
 
@@ -316,7 +337,7 @@ def interpolation(places, sites) -> ObservationOperator:
     places = _arrays.finite(_arrays.floating(places, "places"), "places")
     if places.ndim != 1 or not len(places):
         raise ValueError(f"places: expected shape (n,), found {places.shape}; pass a list of numbers")
-    outside = (places < 0) | (places >= sites)
+    outside = (places < 0) | (places >= _arrays.count(sites, "sites"))
     if outside.any():
         raise ValueError(f"places: expected numbers from 0 to below {sites}, found {places[outside][0]:g}; on the ring")
     left = np.floor(places).astype(int)

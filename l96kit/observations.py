@@ -18,8 +18,11 @@ class Observations:
     operator : what was observed, see `l96kit.observation_operators`
     values : (time, ..., n), dimensionless, NaN where nothing was observed; leading axes are independent windows or
         experiments
-    sigma : standard deviation of the error, dimensionless; one number or like `values`. Errors are then independent.
+    sigma : standard deviation of the error, dimensionless; one number or like `values`, 1 if there is no `cov` either.
+        Errors are then independent.
     cov : (n, n), the covariance of the errors of one time, instead of `sigma`; then nothing may be missing
+
+    All of them are copied.
 
     Raises
     ------
@@ -29,7 +32,7 @@ class Observations:
 
     operator: ObservationOperator
     values: np.ndarray
-    sigma: Any = 1.0
+    sigma: Any = None
     cov: Any = None
 
     def __post_init__(self):
@@ -49,26 +52,31 @@ class Observations:
             )
         if not len(values):
             raise ValueError(f"values: expected at least one time, found shape {values.shape}; observe something")
-        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "values", _arrays.kept(values))
+        error_of(self.sigma, self.cov)
         if self.cov is None:
             self._check_sigma()
         else:
             object.__setattr__(self, "_root", _root_of(self.cov, self.operator.n))
+            object.__setattr__(self, "cov", _arrays.kept(self.cov))
             if np.isnan(values).any():
                 raise ValueError("values: expected numbers everywhere with a covariance, found NaN; give sigma instead")
 
     def _check_sigma(self):
-        sigma = np.asarray(self.sigma, float)
-        if not (np.isfinite(sigma).all() and (sigma > 0).all()):
-            raise ValueError(
-                f"sigma: expected positive finite numbers, found {self.sigma!r}; it is a standard deviation"
-            )
+        sigma = _arrays.all_positive(error_of(self.sigma, None), "sigma", "is the usual error")
         if sigma.ndim not in (0, self.values.ndim):
             raise ValueError(
                 f"sigma: expected one number or an array with the axes of values {self.values.shape}, found "
                 f"{sigma.shape}; give each axis, of length 1 where sigma is the same"
             )
-        _arrays.parameter(sigma, "sigma", self.values.shape)
+        try:
+            np.broadcast_to(sigma, self.values.shape)
+        except ValueError:
+            raise ValueError(
+                f"sigma: expected a shape that broadcasts to that of values {self.values.shape}, found {sigma.shape}; "
+                "give each axis, of length 1 where sigma is the same"
+            ) from None
+        object.__setattr__(self, "sigma", _arrays.kept(error_of(self.sigma, None)))
 
     def __len__(self):
         """How many times were observed."""
@@ -147,6 +155,13 @@ class Observations:
         return self.operator.observe_ad(y, forcing, np.arange(len(self)))
 
 
+def error_of(sigma, cov):
+    """Its standard deviation, 1 if neither that nor a covariance is given; both are refused."""
+    if sigma is not None and cov is not None:
+        raise ValueError(f"sigma: expected None with a cov, which says what errors are, found {sigma!r}; leave one out")
+    return 1.0 if sigma is None and cov is None else sigma
+
+
 def _root_of(cov, n):
     """The inverse of the Cholesky factor of a covariance (n, n)."""
     from scipy.linalg import solve_triangular
@@ -167,6 +182,7 @@ def observe(truth, what, sigma, rng, rotating=False, cov=None) -> Observations:
     truth = _arrays.floating(_arrays.on_host(truth, "truth"), "truth")
     if truth.ndim < 2 or 0 in truth.shape:
         raise ValueError(f"truth: expected shape (time, ..., site), found {truth.shape}; pass a trajectory")
+    sigma, rng = error_of(sigma, cov), _arrays.generator(rng)
     operator = what if isinstance(what, ObservationOperator) else _drawn(truth.shape, what, rng, rotating)
     seen = operator.observe(truth, np.arange(len(truth)))
     noise = rng.standard_normal(seen.shape)
@@ -201,9 +217,14 @@ def _rotating_sites(shape, number, rng):
 
 def interpolate(observations: Observations, sites) -> np.ndarray:
     """A first guess from the first time observed: linear in between, periodic. Returns (..., site)."""
-    if not observations.values.size:
-        raise ValueError("observations: expected at least one at the first time, found none; nothing to interpolate")
+    observations.check_sites(_arrays.count(sites, "sites"))
     where = observations.sites[0].reshape(-1, observations.sites.shape[-1])
     values = observations.values[0].reshape(where.shape)
-    guesses = [np.interp(np.arange(sites), at, value, period=sites) for at, value in zip(where, values)]
+    there = ~np.isnan(values)
+    if not (there.size and there.any(axis=-1).all()):
+        raise ValueError("observations: expected at least one at the first time, found none; nothing to interpolate")
+    guesses = [
+        np.interp(np.arange(sites), *(own[seen] for own in pair), period=sites)
+        for *pair, seen in zip(where, values, there)
+    ]
     return np.array(guesses, values.dtype).reshape(*observations.values.shape[1:-1], sites)

@@ -48,7 +48,7 @@ def rank_histogram(ensemble, truth, rng=None):
     """
     ensemble = _ensemble(ensemble, least=1)
     truth = _truth(truth, ensemble)
-    rng = np.random.default_rng() if rng is None else rng
+    rng = np.random.default_rng() if rng is None else _arrays.generator(rng)
     below, equal = (ensemble < truth).sum(axis=-2), (ensemble == truth).sum(axis=-2)
     ranks = below + rng.integers(0, equal, endpoint=True)
     return np.bincount(ranks.ravel(), minlength=ensemble.shape[-2] + 1)

@@ -11,7 +11,7 @@ from l96kit._cycles import forecast_of_each
 from l96kit.baselines import METHODS, Baseline
 from l96kit.filters import Assimilation, EnsembleFilter
 from l96kit.observation_operators import ObservationOperator
-from l96kit.observations import Observations, observe
+from l96kit.observations import Observations, error_of, observe
 from l96kit.propagators import Propagator
 from l96kit.scores import rmse
 
@@ -28,7 +28,7 @@ class TwinExperiment:
     ----------
     propagator : model, step and scheme
     operator : what is observed
-    sigma : standard deviation of the errors; or `cov` (n, n), their covariance, and None
+    sigma : standard deviation of the errors, 1 if there is no `cov` (n, n) either, their covariance
     every : time steps from one observation time to the next
     cycles : observation times
     seeds : whole numbers
@@ -42,7 +42,7 @@ class TwinExperiment:
 
     propagator: Propagator
     operator: ObservationOperator
-    sigma: Any = 1.0
+    sigma: Any = None
     every: int = 1
     cycles: int = 1000
     seeds: tuple = (0, 1, 2)
@@ -70,19 +70,28 @@ class TwinExperiment:
                 )
         if self.operator.windows:
             raise ValueError("operator: expected one for all seeds, found one for each; run them one by one")
+        object.__setattr__(self, "sigma", error_of(self.sigma, self.cov))
         if self.cov is None:
             _arrays.positive(self.sigma, "sigma")
         else:
             _arrays.cholesky(self.cov, self.operator.n, "cov")
+            object.__setattr__(self, "cov", _arrays.kept(self.cov))
         _arrays.count(self.every, "every")
         _arrays.count(self.cycles, "cycles")
         _arrays.one_of(self.start, STARTS, "start")
         _arrays.positive(self.spin_up, "spin_up", " of time units")
         _arrays.positive(self.spread, "spread")
-        seeds = tuple(_arrays.count(seed, "seeds", 0) for seed in np.atleast_1d(self.seeds).tolist())
+        seeds = np.atleast_1d(_arrays.array(self.seeds, "seeds")).tolist()
+        seeds = tuple(_arrays.count(seed, "seeds", 0) for seed in seeds)
         if not seeds or len(set(seeds)) < len(seeds):
             raise ValueError(f"seeds: expected different whole numbers, found {self.seeds!r}; give at least one")
         object.__setattr__(self, "seeds", seeds)
+        ratio = self.every * self.propagator.dt / self._source.dt
+        if abs(ratio - round(ratio)) > 1e-9 or round(ratio) < 1:
+            raise ValueError(
+                f"simulator: expected a step that divides the {self.every * self.propagator.dt:g} time units of a "
+                f"cycle, found {self._source.dt:g}; choose another"
+            )
 
     @property
     def _source(self):
@@ -100,16 +109,10 @@ class TwinExperiment:
     def _simulated(self):
         run = self._source
         rest = np.stack([rng.standard_normal(run.model.sites) for rng in self._rngs(_TRUTH)])
-        ratio = self.every * self.propagator.dt / run.dt
-        if abs(ratio - round(ratio)) > 1e-9 or round(ratio) < 1:
-            raise ValueError(
-                f"simulator: expected a step that divides the {self.every * self.propagator.dt:g} time units of a "
-                f"cycle, found {run.dt:g}; choose another"
-            )
         start = self._spun_up(rest, run)
-        both = np.concatenate([start, start[:1]])
-        truth = run.trajectory(both, self.cycles * round(ratio), round(ratio))[:, :-1]
-        return start, truth[1:]
+        both, steps = np.concatenate([start, start[:1]]), round(self.every * self.propagator.dt / run.dt)
+        truth = run.trajectory(both, self.cycles * steps, steps)[1:, :-1]
+        return start, _arrays.kept(truth)
 
     @property
     def truth(self):
@@ -123,7 +126,7 @@ class TwinExperiment:
             observe(self.truth[:, e], self.operator, self.sigma, rng, cov=self.cov)
             for e, rng in enumerate(self._rngs(_NOISE))
         ]
-        return Observations(self.operator, np.stack([own.values for own in each], axis=1), each[0].sigma, self.cov)
+        return Observations(self.operator, np.stack([own.values for own in each], axis=1), self.sigma, self.cov)
 
     def ensemble(self, members):
         """Ensembles to start from: (seed, member, site)."""
@@ -166,8 +169,12 @@ class TwinExperiment:
             )
         ((name, tried),) = values.items()
         swept = [swept for swept in SWEPT if hasattr(method, swept)]
-        _arrays.one_of(name, swept, f"tuning of {type(method).__name__}")
-        tried = _arrays.all_positive(list(tried) if np.iterable(tried) else tried, name, "is a usual value")
+        if name not in swept:
+            names = " or ".join(map(repr, swept)) or "nothing"
+            raise ValueError(
+                f"values: expected {names} of {type(method).__name__}, found {name!r}; of others, run a method for each"
+            )
+        tried = _arrays.array(list(tried) if np.iterable(tried) else tried, name)
         if tried.ndim != 1 or not tried.size:
             raise ValueError(f"{name}: expected a sequence of numbers, found shape {tried.shape}; give at least one")
         count = len(tried)

@@ -34,7 +34,7 @@ class Analysis(_arrays.OfArrays):
     converged: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FourDVar:
     """4D-Var: find the start x_0 = x of a window, and with the weak constraint the errors of the model, that minimise
 

@@ -100,9 +100,10 @@ def finite_size(E, Y, y, R, strength=1.0):
     return etkf(*(part.mean(axis=0) + factor * anomalies(part) for part in (E, Y)), y, R)
 
 
-def iterated(E, forecast, observe, y, R, iterations):
+def iterated(E, forecast, observe, y, R, iterations, tolerance=0.0):
     """The iterative smoother in its transform form, with one batch of observations at the end of the window: the
     ensemble at the start of the window (Bocquet & Sakov 2014, algorithm 1), and that at its end, by the last increment.
+    It stops when the change of the weights is at most `tolerance` a member.
     """
     mean, A, divisor = E.mean(axis=0), anomalies(E), len(E) - 1
     w, T = np.zeros(len(E)), np.eye(len(E))
@@ -115,6 +116,8 @@ def iterated(E, forecast, observe, y, R, iterations):
         hessian = divisor * np.eye(len(E)) + B @ inverse @ B.T
         change = np.linalg.solve(hessian, B @ inverse @ (y - Y.mean(axis=0)) - divisor * w)
         w, T = w + change, np.real(sqrtm(divisor * np.linalg.inv(hessian)))
+        if np.linalg.norm(change) <= tolerance * len(E):
+            break
     return mean + w @ A + T @ A, later.mean(axis=0) + change @ sensitivity + T @ sensitivity
 
 

@@ -127,13 +127,17 @@ def test_climatology_is_that_of_a_long_run():
     mean, cov = climatology(PROPAGATOR, np.random.default_rng(2), states=4000, spin_up=20.0, spacing=0.5)
     assert mean.shape == (SITES,) and cov.shape == (SITES, SITES)
     assert mean.mean() == pytest.approx(2.4, abs=0.3) and np.sqrt(np.diag(cov)).mean() == pytest.approx(3.6, abs=0.4)
+    start = np.random.default_rng(2).standard_normal((200, SITES))
+    mean, cov = climatology(PROPAGATOR, np.random.default_rng(2), states=400, spin_up=0.2, spacing=0.05)
+    both = PROPAGATOR.trajectory(PROPAGATOR.forecast(start, 20), 5, 5).reshape(-1, SITES)
+    np.testing.assert_allclose(mean, both.mean(axis=0))
+    np.testing.assert_allclose(cov, np.cov(both.T))
     truth, observations, x = setting(every_site(SITES))
     found = Climatology(mean).assimilate(PROPAGATOR, observations, x, EVERY, truth)
     np.testing.assert_allclose(found.analysis_rmse, rmse(mean, truth))
 
 
 BAD = {
-    "covariance": (ValueError, "background_cov: expected a positive definite", ThreeDVar(-B), {}),
     "its shape": (ValueError, r"background_cov: expected shape \(12, 12\)", ThreeDVar(np.eye(3)), {}),
     "start": (ValueError, r"start: expected shape \(2, 12\)", ThreeDVar(B), {"start": np.zeros(SITES)}),
     "no observations": (
@@ -148,7 +152,6 @@ BAD = {
         Climatology(np.zeros(12)),
         {"propagator": 1},
     ),
-    "covariance of 4D-Var": (ValueError, "background_cov: expected a pos", CycledFourDVar(-B), {}),
     "scales": (ValueError, "scale: expected a number or a shape", CycledFourDVar(B, np.ones(3)), {}),
     "mean": (ValueError, r"mean: expected shape \(..., 12\)", Climatology(np.zeros(11)), {}),
 }
@@ -166,6 +169,34 @@ def test_bad_input_is_refused(error, message, method, change):
 def test_bad_tuning_is_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}: expected"):
         CycledFourDVar(B, **{name: value})
+
+
+@pytest.mark.parametrize("method", [ThreeDVar, CycledFourDVar, lambda cov: OptimalInterpolation(cov, np.zeros(SITES))])
+def test_covariances_and_means_are_checked_and_kept(method):
+    with pytest.raises(ValueError, match="background_cov: expected a positive definite"):
+        method(-B)
+    with pytest.raises(TypeError, match="background_cov: expected float32 or float64"):
+        method("B")
+    cov = B.copy()
+    own = method(cov)
+    cov[:] = 0
+    np.testing.assert_array_equal(own.background_cov, B)
+    for mean in (None, np.zeros((3, SITES))):
+        with pytest.raises(ValueError, match=r"mean: expected a state \(site,\)"):
+            OptimalInterpolation(B, mean)
+
+
+@pytest.mark.parametrize(
+    "error, message, given",
+    [
+        (TypeError, "propagator: expected l96kit.Propagator", (None, np.random.default_rng(0))),
+        (TypeError, "rng: expected a NumPy generator, found int", (PROPAGATOR, 3)),
+        (ValueError, "spin_up: expected a positive finite number", (PROPAGATOR, np.random.default_rng(0), 4, np.nan)),
+    ],
+)
+def test_what_climatology_cannot_use_is_refused(error, message, given):
+    with pytest.raises(error, match=message):
+        climatology(*given)
 
 
 @pytest.mark.parametrize("method", [ThreeDVar(B), CycledFourDVar(B)], ids=["3D-Var", "4D-Var"])

@@ -7,7 +7,7 @@ import pytest
 
 from l96kit import Lorenz96, Propagator
 from l96kit.baselines import CycledFourDVar
-from l96kit.filters import ETKF, LETKF, EnKF
+from l96kit.filters import ETKF, LETKF, EnKF, ParticleFilter
 from l96kit.localization import Localization
 from l96kit.observation_operators import at_sites, every_site, rotating
 from l96kit.scores import rmse
@@ -42,6 +42,27 @@ def test_the_truth_is_a_trajectory_of_the_simulator():
     np.testing.assert_array_equal(simulator.forecast(truth[0], 4), truth[1])
 
 
+def test_all_that_is_true_comes_from_the_simulator():
+    """Truth and first ensembles; the propagator makes forecasts."""
+    simulator = Propagator(Lorenz96(SITES, 9.0), 0.005, "euler")
+    imperfect = replace(EXPERIMENT, simulator=simulator)
+    perfect = TwinExperiment(simulator, EXPERIMENT.operator, 0.5, every=4, cycles=6, seeds=(3, 5), spin_up=5.0)
+    np.testing.assert_array_equal(imperfect.truth, perfect.truth)
+    np.testing.assert_array_equal(imperfect.ensemble(6), perfect.ensemble(6))
+    found = imperfect.run(ETKF(6, 1.02))
+    ahead = rmse(PROPAGATOR.forecast(found.analysis[0], 4), imperfect.truth[2])
+    np.testing.assert_allclose(imperfect.lead_errors(found, 2)[0, 0], ahead)
+
+
+def test_ensembles_about_the_truth_have_the_spread_asked_for():
+    wide, narrow = (replace(EXPERIMENT, start="truth", spread=spread).ensemble(400) for spread in (1.0, 0.1))
+    assert wide.std(axis=1).mean() == pytest.approx(1.0, rel=0.02)
+    assert narrow.std(axis=1).mean() == pytest.approx(0.1, rel=0.02)
+    start = wide - (wide - narrow) / 0.9
+    np.testing.assert_allclose(start, start[:, :1].repeat(400, axis=1), atol=1e-12)
+    np.testing.assert_allclose(PROPAGATOR.forecast(start[:, 0], 2), EXPERIMENT.truth[0], atol=1e-10)
+
+
 @pytest.mark.parametrize("start", ["climatology", "truth"])
 def test_a_filter_finds_the_truth(start):
     experiment = replace(EXPERIMENT, operator=every_site(SITES), cycles=300, every=5, start=start)
@@ -64,6 +85,7 @@ BAD = {
     "start": (ValueError, "start: expected one of 'climatology', 'truth'", {"start": "rest"}),
     "sigma": (ValueError, "sigma: expected a positive finite number", {"sigma": -1.0}),
     "covariance": (ValueError, "cov: expected a positive definite matrix", {"cov": -np.eye(4), "sigma": None}),
+    "sigma and covariance": (ValueError, "sigma: expected None with a cov", {"cov": np.eye(4)}),
     "another state": (ValueError, "operator: expected one for the 12 sites", {"operator": at_sites([0], 13)}),
     "another step": (ValueError, "expected a step that divides", {"simulator": Propagator(Lorenz96(12), 0.013)}),
 }
@@ -85,6 +107,7 @@ def test_a_baseline_sees_the_same():
     found = experiment.run(CycledFourDVar(0.2 * np.eye(SITES), lag=2))
     assert found.analysis.shape == (100, 2, SITES)
     assert (found.analysis_rmse[50:].mean(axis=0) < 0.4).all()
+    assert (found.averages(burn_in=50)["analysis_rmse"] < 0.4).all() and not found.blew_up.any()
     with pytest.raises(TypeError, match="method: expected a filter such as"):
         experiment.run("4D-Var")
 
@@ -112,8 +135,15 @@ def test_a_sweep_is_one_run_for_each_value():
     four_d_var = EXPERIMENT.sweep(CycledFourDVar(np.eye(SITES)), scale=[0.1, 0.2])
     alone = EXPERIMENT.run(CycledFourDVar(np.eye(SITES), 0.2))
     np.testing.assert_array_equal(four_d_var.analysis[:, 1], alone.analysis)
+    copies = EXPERIMENT.sweep(ParticleFilter(6), jitter=[0, 1])
+    np.testing.assert_array_equal(copies.analysis[:, 1], EXPERIMENT.run(ParticleFilter(6)).analysis)
     with pytest.raises(TypeError, match="values: expected one keyword"):
         EXPERIMENT.sweep(method)
+
+
+def test_a_truth_is_not_to_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        EXPERIMENT.truth[0] = 0
 
 
 def test_lead_errors_of_other_experiments_are_refused_and_those_that_blow_up_are_nan():
@@ -128,8 +158,9 @@ def test_lead_errors_of_other_experiments_are_refused_and_those_that_blow_up_are
 
 
 BAD_SWEEPS = {
-    "a name": (ValueError, "tuning of ETKF: expected one of 'inflation', found 'members'", {"members": [4, 5]}),
+    "a name": (ValueError, "values: expected 'inflation' of ETKF, found 'members'", {"members": [4, 5]}),
     "nothing": (ValueError, "inflation: expected a sequence of numbers", {"inflation": []}),
+    "radius": (ValueError, "of others, run a method for each", {"radius": [1.0, 2.0]}),
     "a number": (ValueError, "inflation: expected a sequence of numbers", {"inflation": 1.0}),
     "a word": (TypeError, "inflation: expected positive numbers", {"inflation": ["one"]}),
 }

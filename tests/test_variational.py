@@ -271,6 +271,17 @@ def test_an_infinite_cost_at_the_start_is_reported():
         FourDVar(PROPAGATOR).assimilate(far, start)
 
 
+def test_the_first_guess_leaves_out_what_is_missing():
+    operator = at_sites([0, 3, 6], SITES)
+    values = np.array([[1.0, np.nan, 4.0]])
+    guess = interpolate(Observations(operator, values), SITES)
+    np.testing.assert_allclose(guess[[0, 3, 6]], [1.0, 2.5, 4.0])
+    with pytest.raises(ValueError, match="observations: expected at least one at the first time"):
+        interpolate(Observations(operator, np.full((1, 3), np.nan)), SITES)
+    with pytest.raises(ValueError, match="states of 41 numbers"):
+        interpolate(Observations(operator, values), 41)
+
+
 def test_a_background_without_a_covariance_is_refused():
     start, observations = twin(np.random.default_rng(9), windows=(), steps=4)
     with pytest.raises(ValueError, match="background: expected none without a background_cov"):
