@@ -344,7 +344,7 @@ class ParticleFilter(EnsembleFilter):
     systematically, and moved a little, as one model run would stay the same.
 
     jitter : multiplies the bandwidth of a Gaussian kernel that suits a Gaussian, in the covariance of the weighted
-        members; 0 leaves copies, which need a model with noise of its own
+        members; 0 leaves copies, which need a model with noise of its own, and little of it loses the truth
 
     Where nothing was observed members stay as they are. It takes thousands of members, and CRPS costs their square:
     `probabilistic=False` leaves that out.

@@ -50,10 +50,10 @@ class ObservationOperator:
         indices = _arrays.array(self.indices, "indices")
         if indices.dtype.kind not in "iu":
             raise TypeError(f"indices: expected integers, found {indices.dtype}; they are sites of a state")
-        if indices.ndim < 3 or 0 in (indices.shape[0], indices.shape[-1]):
+        if indices.ndim < 3 or not indices.size:
             raise ValueError(
-                f"indices: expected shape (period, ..., n, part), found {indices.shape}; a time at "
-                "least, and a site for each observation"
+                f"indices: expected shape (period, ..., n, part), found {indices.shape}; a time and an observation at "
+                "least, and a site for each; where nothing was observed, values are NaN"
             )
         outside = (indices < 0) | (indices >= self.sites)
         if outside.any():
@@ -278,9 +278,9 @@ def _built_model(model, name, functions, made_of):
 def at_sites(which, sites) -> ObservationOperator:
     """Some sites: `which` (n,), or (time, ..., n) if they change; of the last time follows the first."""
     which = _arrays.array(which, "which")
-    if which.ndim == 0:
+    if which.ndim == 0 or not which.size:
         raise ValueError(
-            f"which: expected shape (n,) or (time, ..., n), found one number {which}; pass a list of sites"
+            f"which: expected shape (n,) or (time, ..., n), found {which.shape}; pass a list of sites, one at least"
         )
     return ObservationOperator(sites, (which[None] if which.ndim == 1 else which)[..., None])
 

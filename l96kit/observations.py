@@ -134,7 +134,8 @@ class Observations:
                 f"found {y.shape}; leave out what was not observed"
             )
         weighted = self.weighted(self.of(y) - self.values)
-        return 0.5 * (weighted**2).sum(axis=(0, -1)), self.weighted_ad(y, weighted)
+        with np.errstate(over="ignore"):  # then it is infinite
+            return 0.5 * (weighted**2).sum(axis=(0, -1)), self.weighted_ad(y, weighted)
 
     def weighted(self, departures):
         """R^-1/2 times (time, ..., n), zero where nothing was observed."""

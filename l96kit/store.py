@@ -62,6 +62,8 @@ def save(path, variables, attributes=None, coordinates=None):
     ------
     OSError
         if the disk is full or the folder cannot be written to; then no file is left, and an older one is untouched
+
+    A process that is killed leaves its temporary file, `.name.*.part`, which may be removed.
     """
     import h5py
 

@@ -68,7 +68,9 @@ def table(rows, truths):
 
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="python -m l96kit.validation.fourdvar",
+        description=__doc__.split("\n\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--windows", type=int, nargs="+", default=WINDOWS, help="lengths in steps")
     parser.add_argument("--truths", type=int, default=8, help="independent truths for each window")
