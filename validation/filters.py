@@ -332,7 +332,9 @@ def main(arguments=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS[1:])
-    parser.add_argument("--papers", nargs="+", choices=literature.PAPERS, help="of the points; all if not given")
+    parser.add_argument(
+        "--papers", nargs="+", choices=literature.PAPERS, default=[], help="of the points; all if not given"
+    )
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="of the tables")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="of the tables")
     parser.add_argument("--members", nargs="+", type=int, choices=MEMBERS, default=list(MEMBERS), help="of the tables")
@@ -352,7 +354,8 @@ def main(arguments=None):
         finish("filters_dapper", title, rows, table_of_differences(rows), options)
     if "points" in options.part:
         rows = points(options)
-        finish("filters_points", "Standard points of the literature", rows, table_of_points(rows), options)
+        name = "_".join(["filters_points", *options.papers])
+        finish(name, "Standard points of the literature", rows, table_of_points(rows), options)
     if "tables" in options.part:
         for name in options.systems:
             rows = table(name, options)

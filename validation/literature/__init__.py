@@ -17,6 +17,7 @@ PAPERS = (
     "sakov2012",
     "anderson2010",
     "bocquet2019",
+    "mccabe2021",
 )
 
 
