@@ -9,7 +9,7 @@ import numpy as np
 from l96kit import _arrays
 from l96kit._cycles import forecast_of_each
 from l96kit.baselines import METHODS, Baseline
-from l96kit.filters import Assimilation, EnsembleFilter
+from l96kit.filters import KEPT, Assimilation, EnsembleFilter
 from l96kit.observation_operators import ObservationOperator
 from l96kit.observations import Observations, error_of, observe
 from l96kit.propagators import Propagator
@@ -140,7 +140,7 @@ class TwinExperiment:
         """What a method makes of it: an `Assimilation` of a filter, a `Baseline` of one of `l96kit.baselines`, which
         keeps means and has no more scores. `...` are the seeds.
         """
-        _check_method(method)
+        _check_method(method, keep)
         if isinstance(method, METHODS):
             start = self.ensemble(1)[:, 0]
             return method.assimilate(self.propagator, self.observations, start, self.every, self.truth, progress)
@@ -162,7 +162,7 @@ class TwinExperiment:
         values : one keyword, such as inflation=[1.0, 1.02, 1.05]. A seed has the same truth, observations, ensemble and
             random numbers for all values.
         """
-        _check_method(method)
+        _check_method(method, keep)
         if len(values) != 1:
             raise TypeError(
                 f"values: expected one keyword such as inflation=[1.0, 1.02], found {len(values)}; give one"
@@ -223,7 +223,8 @@ class TwinExperiment:
         return np.stack([rmse(ahead[lead], self.truth[begins + lead]) for lead in leads])
 
 
-def _check_method(method):
+def _check_method(method, keep):
+    _arrays.one_of(keep, KEPT, "keep")
     if not isinstance(method, (EnsembleFilter, *METHODS)):
         raise TypeError(f"method: expected a filter such as ETKF(28), found {type(method).__name__}; see filters")
 
