@@ -246,8 +246,8 @@ def in_precision(values, name, dtype):
         found = plain(values, dtype)
     if np.isinf(found).any():
         raise ValueError(
-            f"{name}: expected numbers within the range of {np.dtype(dtype)}, found {np.nanmax(np.abs(values)):g}; take "
-            "smaller ones or float64"
+            f"{name}: expected numbers within the range of {np.dtype(dtype)}, found {np.nanmax(np.abs(values)):g}; "
+            "take smaller ones or float64"
         )
     return found
 
