@@ -222,7 +222,7 @@ def _try(function, name):
     """Refuse what Python itself cannot call, or what returns no number; Numba would say so at length, and later."""
     try:
         found = function(1.0)
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):  # 1.0 may lie outside what it is defined for
         return
     except Exception as problem:
         raise TypeError(f"{name}: expected a function of one number, found that of 1.0 it raises {problem!r}") from None

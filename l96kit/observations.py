@@ -53,7 +53,7 @@ class Observations:
         if not len(values):
             raise ValueError(f"values: expected at least one time, found shape {values.shape}; observe something")
         object.__setattr__(self, "values", _arrays.kept(values))
-        error_of(self.sigma, self.cov)
+        object.__setattr__(self, "sigma", error_of(self.sigma, self.cov))
         if self.cov is None:
             self._check_sigma()
         else:
@@ -63,7 +63,7 @@ class Observations:
                 raise ValueError("values: expected numbers everywhere with a covariance, found NaN; give sigma instead")
 
     def _check_sigma(self):
-        sigma = _arrays.all_positive(error_of(self.sigma, None), "sigma", "is the usual error")
+        sigma = _arrays.all_positive(self.sigma, "sigma", "is the usual error")
         if sigma.ndim not in (0, self.values.ndim):
             raise ValueError(
                 f"sigma: expected one number or an array with the axes of values {self.values.shape}, found "
@@ -76,7 +76,7 @@ class Observations:
                 f"sigma: expected a shape that broadcasts to that of values {self.values.shape}, found {sigma.shape}; "
                 "give each axis, of length 1 where sigma is the same"
             ) from None
-        object.__setattr__(self, "sigma", _arrays.kept(error_of(self.sigma, None)))
+        object.__setattr__(self, "sigma", _arrays.kept(self.sigma))
 
     def __len__(self):
         """How many times were observed."""

@@ -86,7 +86,7 @@ class TwinExperiment:
         if not seeds or len(set(seeds)) < len(seeds):
             raise ValueError(f"seeds: expected different whole numbers, found {self.seeds!r}; give at least one")
         object.__setattr__(self, "seeds", seeds)
-        ratio = self.every * self.propagator.dt / self._source.dt
+        ratio = self._steps_of_a_cycle
         if abs(ratio - round(ratio)) > 1e-9 or round(ratio) < 1:
             raise ValueError(
                 f"simulator: expected a step that divides the {self.every * self.propagator.dt:g} time units of a "
@@ -96,6 +96,11 @@ class TwinExperiment:
     @property
     def _source(self):
         return self.propagator if self.simulator is None else self.simulator
+
+    @property
+    def _steps_of_a_cycle(self):
+        """Of the simulator."""
+        return self.every * self.propagator.dt / self._source.dt
 
     def _rngs(self, purpose):
         return [np.random.default_rng([seed, purpose]) for seed in self.seeds]
@@ -110,7 +115,7 @@ class TwinExperiment:
         run = self._source
         rest = np.stack([rng.standard_normal(run.model.sites) for rng in self._rngs(_TRUTH)])
         start = self._spun_up(rest, run)
-        both, steps = np.concatenate([start, start[:1]]), round(self.every * self.propagator.dt / run.dt)
+        both, steps = np.concatenate([start, start[:1]]), round(self._steps_of_a_cycle)
         truth = run.trajectory(both, self.cycles * steps, steps)[1:, :-1]
         return start, _arrays.kept(truth)
 

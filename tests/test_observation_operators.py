@@ -1,5 +1,7 @@
 """What the usual operators observe, in time and of windows, and what does not fit; the registry has their adjoints."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,10 @@ def test_what_is_missing_does_not_count():
     J, y_ad = Observations(at_sites([0, 1, 2], SITES), values, 2.0).misfit(np.zeros((1, SITES)))
     assert pytest.approx(10 / 8) == J
     np.testing.assert_allclose(y_ad[0, :4], [-0.25, 0, -0.75, 0])
+
+
+def test_a_function_need_not_be_defined_everywhere():
+    Pointwise(lambda x: math.log(x - 2), lambda x: 1 / (x - 1))
 
 
 BAD = {
