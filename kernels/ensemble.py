@@ -2,12 +2,13 @@
 
 `mean` is a row of sites and A the anomalies, a row for each member. Y and d are what the observations make of them, in
 units of their error, so that each has the error variance one: Y[q, member] the anomalies of what the members would
-observe, a row for each observation, and d[q] what was observed less the mean of that. An analysis changes mean and A.
-Its `shape` is (members, observations, width of a row of members); its `room` four matrices like C = Y^T Y, one like A,
-two rows of members and one of sites. See `matrices` for how rows lie.
+observe, a row for each observation, and d[q] what was observed less the mean of that. An analysis changes mean and A,
+and Y and d as it likes. Its `shape` is (members, observations, width of a row of members), its `room` a `Workspace`.
+See `matrices` for how rows lie.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from l96kit.kernels.matrices import (
     add_product,
     add_row,
     add_to_diagonal,
+    add_to_each,
     copy,
     factorize,
     fill,
@@ -30,9 +32,20 @@ from l96kit.kernels.matrices import (
     trace,
     weigh,
 )
-from l96kit.kernels.square_roots import inverse_root
+from l96kit.kernels.rotations import exchange, orthogonalize
+from l96kit.kernels.square_roots import MOST_CONDITION, inverse_root, is_within_reach
 
-NEWTON_STEPS = 30
+
+class Workspace(NamedTuple):
+    """What an analysis works in."""
+
+    matrices: tuple  # four like C = N - 1 + Y^T Y, (members, members)
+    B: np.ndarray  # like A
+    b: np.ndarray  # a row of members
+    w: np.ndarray  # a row of members
+    total: np.ndarray  # a row of sites
+    column: np.ndarray  # one number for each observation
+
 
 # --- mean and anomalies ---------------------------------------------------------------------------------------------
 
@@ -88,24 +101,6 @@ def rotate(A, normals, total, ones, members):
     exchange(A, ones[:members], total, 0)
 
 
-@called
-def exchange(A, v, total, begin):
-    """The reflection of rows `begin` and on that exchanges the direction of v with that of the first of them.
-
-    Its normal is |v| e - v, half whose square is |v| (|v| - v_0).
-    """
-    width, zero = total.shape[0], v.dtype.type(0)
-    size = inner_product(v, v) ** v.dtype.type(0.5)
-    half_square = size * (size - v[0])
-    if not half_square > zero:  # the two are the same
-        return
-    fill(total, zero)
-    for i in range(v.shape[0]):
-        add_row(row(A, begin + i, width), total, ((size if i == 0 else zero) - v[i]) / half_square)
-    for i in range(v.shape[0]):
-        add_row(total, row(A, begin + i, width), v[i] - (size if i == 0 else zero))
-
-
 # --- all observations at once -----------------------------------------------------------------------------------------
 
 
@@ -120,16 +115,51 @@ def precision_of_weights(Y, C, prior, shape):
 @called
 def transform(mean, A, Y, d, room, shape):
     """The ensemble transform with the symmetric square root (Hunt et al. 2007, eqs. 21 and 23)."""
-    (C, inverse, root, other), B, (b, w), total = room
+    C, inverse, root, other = room.matrices
     members, observations, width = shape
     prior = C.dtype.type(members - 1)
     precision_of_weights(Y, C, prior, shape)
-    inverse_root(C, prior, inverse, root, other, (members, width))
-    weigh(Y, d, b, observations)
-    weigh(inverse, b, w, members)
-    weigh(inverse, w, b, members)
-    move_mean(mean, A, b, total, members)
-    recombine(A, inverse, prior ** C.dtype.type(0.5), B, (members, width))
+    if not inverse_root(C, prior, inverse, root, other, (members, width)):
+        transform_in_turn(mean, A, Y, d, room, shape)
+        return
+    weigh(Y, d, room.b, observations)
+    weigh(inverse, room.b, room.w, members)
+    weigh(inverse, room.w, room.b, members)
+    move_mean(mean, A, room.b, room.total, members)
+    recombine(A, inverse, prior ** C.dtype.type(0.5), room.B, (members, width))
+
+
+@called
+def transform_in_turn(mean, A, Y, d, room, shape):
+    """The same for observations as accurate as one likes. Whitened ones may be rotated: with orthogonal anomalies they
+    are assimilated one after another, where none changes what another one sees."""
+    members, _, width = shape
+    for i in range(rotate_observations(Y, d, room.w[:1], room, shape)):
+        assimilate(mean, A, row(Y, i, width), d[i], room.total, members)
+
+
+@called
+def rotate_observations(Y, D, total_D, room, shape):
+    """Make the anomalies of any two observations orthogonal; D, what belongs to these, goes with them. Returns how many
+    have any. `total_D` is room for a row of D."""
+    members, observations, width = shape
+    rows = orthogonalize(Y, D, observations, members, (room.b, total_D, room.column))
+    for i in range(rows):  # anomalies have no mean, so that what has little else is rounding
+        own = row(Y, i, width)[:members]
+        before = inner_product(own, own)
+        add_to_each(own, -sum_of(own) / Y.dtype.type(members))
+        if inner_product(own, own) <= precision(Y) * before:
+            fill(own, Y.dtype.type(0))
+    return rows
+
+
+@called
+def combine_rows(Y, d, rows, prior, w):
+    """w = (prior + Y^T Y)^-1 Y^T d, where the rows of Y are orthogonal."""
+    fill(w, d.dtype.type(0))
+    for i in range(rows):
+        own = row(Y, i, w.shape[0])
+        add_row(own, w, d[i] / (prior + inner_product(own, own)))
 
 
 @inline
@@ -166,121 +196,106 @@ def perturb(mean, A, Y, d, normals, errors, room, shape):
         add_increments_of_observations(A, Y, errors, room, shape, d.shape[0])
     else:
         add_increments_of_members(A, Y, errors, room, shape)
-    centre(mean, A, room[3], members)
+    centre(mean, A, room.total, members)
 
 
 @called
 def add_increments_of_observations(A, Y, errors, room, shape, across):
     """A += A^T Y^T (Y Y^T + N - 1)^-1 errors, for each member."""
-    (C, _, _, _), B, _rows, total = room
+    C, prior = room.matrices[0], A.dtype.type(shape[0] - 1)
     members, observations, width = shape
     for q in range(observations):
         for r in range(observations):
             C[q * across + r] = inner_product(row(Y, q, width), row(Y, r, width))
-    add_to_diagonal(C, A.dtype.type(members - 1), observations, across)
+    add_to_diagonal(C, prior, observations, across)
+    if not is_within_reach(C, prior, (observations, across)):
+        add_increments_in_turn(A, Y, errors, room, shape)
+        return
     factorize(C, observations, across)
     solve(C, observations, across, errors, width)
-    sites = total.shape[0]
-    multiply(Y, (width, 1), A, B, (observations, members, sites))
-    add_product(errors, (1, width), B, A, (members, observations, sites))
+    add_combined(A, Y, errors, observations, room, shape)
+
+
+@called
+def add_increments_in_turn(A, Y, errors, room, shape):
+    """The same for observations as accurate as one likes: rotated, none has to do with another one."""
+    prior, width = A.dtype.type(shape[0] - 1), shape[2]
+    rows = rotate_observations(Y, errors, room.w, room, shape)
+    for i in range(rows):
+        own = row(Y, i, width)
+        scale(row(errors, i, width), A.dtype.type(1) / (prior + inner_product(own, own)))
+    add_combined(A, Y, errors, rows, room, shape)
+
+
+@inline
+def add_combined(A, Y, weights, rows, room, shape):
+    """A += A^T Y^T weights, for each member."""
+    members, _, width = shape
+    sites = room.total.shape[0]
+    multiply(Y, (width, 1), A, room.B, (rows, members, sites))
+    add_product(weights, (1, width), room.B, A, (members, rows, sites))
 
 
 @called
 def add_increments_of_members(A, Y, errors, room, shape):
-    """The same as A^T (Y^T Y + N - 1)^-1 Y^T errors."""
-    (C, weights, _, _), B, _rows, total = room
+    """A += A^T (Y^T Y + N - 1)^-1 Y^T errors, for each member."""
+    C, weights, _, _ = room.matrices
     members, observations, width = shape
-    precision_of_weights(Y, C, C.dtype.type(members - 1), shape)
+    prior = A.dtype.type(members - 1)
+    precision_of_weights(Y, C, prior, shape)
+    if not is_within_reach(C, prior, (members, width)):
+        add_increments_in_turn(A, Y, errors, room, shape)
+        return
     factorize(C, members, width)
     multiply(Y, (1, width), errors, weights, (members, observations, width))
     solve(C, members, width, weights, width)
-    multiply(weights, (1, width), A, B, (members, members, total.shape[0]))
-    add_row(B, A, A.dtype.type(1))
-
-
-@called
-def finite_size(mean, A, Y, d, strength, room, shape):
-    """The transform of an ensemble whose anomalies were inflated as its innovation asks for (EnKF-N)."""
-    factor = finite_size_inflation(Y, d, strength, room, shape)
-    scale(A, factor)
-    scale(Y, factor)
-    transform(mean, A, Y, d, room, shape)
-
-
-@called
-def finite_size_inflation(Y, d, strength, room, shape):
-    """The factor f of the anomalies that minimises the dual cost of the EnKF-N,
-
-        d^T (N - 1 + f^2 Y Y^T)^-1 d + e / f^2 + c log f^2,
-
-    by Newton's method. Its derivative is that of v^T C v with C = N - 1 + f^2 Y^T Y and C v = Y^T d; `strength`
-    multiplies e and c.
-
-    Source: Bocquet, Raanes & Hannart (2015), eqs. 36 and 38; Raanes, Bocquet & Carrassi (2019).
-    """
-    (products, C, inverse, _other), _B, (v, u), _total = room
-    members, observations, width = shape
-    one, two = C.dtype.type(1), C.dtype.type(2)
-    N, prior = C.dtype.type(members), C.dtype.type(members - 1)
-    precision_of_weights(Y, products, C.dtype.type(0), shape)
-    factorize_sum(products, one, prior, C, shape)
-    fill(inverse, C.dtype.type(0))
-    add_to_diagonal(inverse, one, members, width)
-    solve(C, members, width, inverse, width)
-    e, c = (N + one) / N, N / prior
-    correction = (e / c) ** (prior * trace(inverse, members, width) / (two * N))
-    e, c = strength * e / correction, strength * c * correction
-    f = one
-    for _ in range(NEWTON_STEPS):
-        factorize_sum(products, f * f, prior, C, shape)
-        weigh(Y, d, v, observations)
-        solve(C, members, width, v, 1)
-        copy(v, u)
-        solve(C, members, width, u, 1)
-        v_v, v_u = inner_product(v, v), inner_product(v, u)
-        slope = two * (c / f - e / f**3 - f * v_v)
-        curvature = two * (two * e / f**4 + e / f**4 - c / f**2 + (two + one) * v_v - two * two * prior * v_u)
-        step = -slope / curvature if curvature > 0 else (f if slope < 0 else -f / two)
-        step = max(step, -f / two)
-        f += step
-        if not abs(step) > f * precision(C) ** (one / two):
-            break
-    return f
-
-
-@inline
-def factorize_sum(products, factor, prior, C, shape):
-    """The Cholesky factor of prior + factor products."""
-    members, _, width = shape
-    copy(products, C)
-    scale(C, factor)
-    add_to_diagonal(C, prior, members, width)
-    factorize(C, members, width)
+    multiply(weights, (1, width), A, room.B, (members, members, room.total.shape[0]))
+    add_row(room.B, A, A.dtype.type(1))
 
 
 # --- one observation after another ------------------------------------------------------------------------------------
 
 
 @called
-def serial(mean, A, Y, d, room, shape):
-    """The square root filter for observations in turn (Whitaker & Hamill 2002, eqs. 10 to 13)."""
-    _matrices, _B, _rows, gain = room
+def serial(mean, A, Y, d, copies, room, shape):
+    """The square root filter for observations in turn (Whitaker & Hamill 2002, eqs. 10 to 13).
+
+    What is left of the anomalies when members are fewer than accurate observations is rounding, which innovations must
+    not be multiplied by: then the mean, which does not depend on the order, comes from rotated `copies` of Y and d.
+    """
     members, observations, width = shape
-    one, prior = A.dtype.type(1), A.dtype.type(members - 1)
+    prior = A.dtype.type(members - 1)
+    if not inner_product(Y, Y) < prior * A.dtype.type(MOST_CONDITION):
+        Y_rotated, d_rotated = copies
+        copy(Y, Y_rotated)
+        copy(d, d_rotated)
+        rows = rotate_observations(Y_rotated, d_rotated, room.w[:1], room, shape)
+        combine_rows(Y_rotated, d_rotated, rows, prior, room.w)
+        move_mean(mean, A, room.w, room.total, members)
+        fill(d, d.dtype.type(0))
     for q in range(observations):
         own = row(Y, q, width)
-        total = inner_product(own, own) / prior + one
-        share = one / (one + one / total ** (one / (one + one)))
-        weigh(A, own, gain, members)
-        scale(gain, one / (prior * total))
-        add_row(gain, mean, d[q])
-        for member in range(members):
-            add_row(gain, row(A, member, gain.shape[0]), -share * own[member])
+        total, share = assimilate(mean, A, own, d[q], room.total, members)
         for later in range(q + 1, observations):
             other = row(Y, later, width)
             own_gain = inner_product(own, other) / (prior * total)
             d[later] -= own_gain * d[q]
             add_row(own, other, -share * own_gain)
+
+
+@called
+def assimilate(mean, A, own, innovation, gain, members):
+    """One observation, of which the members have the anomalies `own`. Returns the variance of its innovation and the
+    share of the gain that anomalies get. `gain` is room for a row of sites."""
+    one, prior = A.dtype.type(1), A.dtype.type(members - 1)
+    total = inner_product(own, own) / prior + one
+    share = one / (one + one / total ** A.dtype.type(0.5))
+    weigh(A, own, gain, members)
+    scale(gain, one / (prior * total))
+    add_row(gain, mean, innovation)
+    for member in range(members):
+        add_row(gain, row(A, member, gain.shape[0]), -share * own[member])
+    return total, share
 
 
 # --- resampling -------------------------------------------------------------------------------------------------------
@@ -293,7 +308,7 @@ def resample(mean, A, Y, d, numbers, jitter, room, shape):
     (Gordon, Salmond & Smith 1993; Kitagawa 1996; Musso, Oudjane & Le Gland 2001). `numbers` are normal, one and then
     one for each member and site.
     """
-    (C, _, _, _), B, (weights, _), centre_of_mass = room
+    C, B, weights, centre_of_mass = room.matrices[0], room.B, room.b, room.total
     members, observations, _ = shape
     width, one, zero = mean.shape[0], mean.dtype.type(1), mean.dtype.type(0)
     sites = (numbers.shape[0] - 1) // members
@@ -355,67 +370,3 @@ def root_of_covariance(A, weights, middle, C, members, sites):
     factorize(C, sites, width)
     for site in range(sites):
         fill(row(C, site, width)[:site], A.dtype.type(0))
-
-
-# --- the iterated smoother --------------------------------------------------------------------------------------------
-# The ensemble at the start of a window has the mean plus w A and the anomalies T A, T = sqrt(N - 1) C^(-1/2) symmetric.
-# Of the four matrices, the second is C^(-1/2), the third C^(1/2). Source: Bocquet & Sakov (2014), algorithm 1.
-
-
-@called
-def start_iterating(w, room, members, width):
-    """w = 0 and T = 1."""
-    _C, inverse, root, _other = room[0]
-    size = root.dtype.type(members - 1) ** root.dtype.type(0.5)
-    fill(w, w.dtype.type(0))
-    fill(inverse, root.dtype.type(0))
-    fill(root, root.dtype.type(0))
-    add_to_diagonal(inverse, root.dtype.type(1) / size, members, width)
-    add_to_diagonal(root, size, members, width)
-
-
-@called
-def update_start(mean, A, w, new_mean, new_A, room, shape):
-    """The ensemble at the start of the window that w and T stand for."""
-    (_C, inverse, _root, _other), _B, _rows, total = room
-    members, _, width = shape
-    multiply(inverse, (width, 1), A, new_A, (members, members, mean.shape[0]))
-    scale(new_A, A.dtype.type(members - 1) ** A.dtype.type(0.5))
-    copy(mean, new_mean)
-    move_mean(new_mean, A, w, total, members)
-
-
-@called
-def iterate(w, Y, d, seen, before, room, shape):
-    """One step of Gauss and Newton, of w and T; returns the size of the change of w.
-
-    Y comes from members that T was applied to, which is undone: `seen` is room for that. `before` keeps C^(1/2).
-    """
-    (C, inverse, root, other), _B, (b, step), _total = room
-    members, observations, width = shape
-    prior = C.dtype.type(members - 1)
-    copy(root, before)
-    multiply(Y, (width, 1), root, seen, (observations, members, width))
-    scale(seen, prior ** C.dtype.type(-0.5))
-    precision_of_weights(seen, C, prior, shape)
-    inverse_root(C, prior, inverse, root, other, (members, width))
-    weigh(seen, d, b, observations)
-    add_row(w, b, -prior)
-    weigh(inverse, b, step, members)
-    weigh(inverse, step, b, members)
-    copy(b, step)
-    add_row(step, w, w.dtype.type(1))
-    return inner_product(step, step) ** C.dtype.type(0.5)
-
-
-@called
-def update_end(mean, A, before, room, B, shape):
-    """The ensemble at the end of the window after the last change, which is not propagated: its sensitivity to the
-    weights is that of the members, with T undone."""
-    (_C, inverse, _root, _other), _A, (_b, step), total = room
-    members, _, width = shape
-    multiply(before, (width, 1), A, B, (members, members, mean.shape[0]))
-    scale(B, mean.dtype.type(members - 1) ** mean.dtype.type(-0.5))
-    move_mean(mean, B, step, total, members)
-    multiply(inverse, (width, 1), B, A, (members, members, mean.shape[0]))
-    scale(A, mean.dtype.type(members - 1) ** mean.dtype.type(0.5))

@@ -22,10 +22,11 @@ An ensemble that left the finite numbers is NaN from then on, and nothing more i
 
 from types import SimpleNamespace
 
-from l96kit.kernels import ensemble, local
+from l96kit.kernels import ensemble, finite_size, local
 from l96kit.kernels._targets import inline
 from l96kit.kernels.dynamics_of_model import dynamics_of
-from l96kit.kernels.ensemble import abandon, assemble, iterate, rotate, split, start_iterating, update_end, update_start
+from l96kit.kernels.ensemble import Workspace, abandon, assemble, rotate, split
+from l96kit.kernels.iterated import iterate, start_iterating, update_end, update_start
 from l96kit.kernels.matrices import AT_ONCE, fill, is_finite, rounded_up, rows_of, scale, taken, whole
 from l96kit.kernels.observing import observing, whiten
 from l96kit.kernels.schemes import forecasting, one_step
@@ -36,13 +37,10 @@ INFLATION, TUNED = 0, 1  # columns of `tuning`
 # --- methods ----------------------------------------------------------------------------------------------------------
 
 
-def _of_ensemble_alone(analysis):
-    @inline
-    def analyse(args):
-        mean, A, Y, d, more, room, shape = args
-        analysis(mean, A, Y, d, room, shape)
-
-    return analyse
+@inline
+def _transform(args):
+    mean, A, Y, d, _more, room, shape = args
+    ensemble.transform(mean, A, Y, d, room, shape)
 
 
 @inline
@@ -52,18 +50,26 @@ def _perturb(args):
 
 
 @inline
+def _serial(args):
+    mean, A, Y, d, (_, _, _, errors, rest, _), room, shape = args
+    ensemble.serial(mean, A, Y, d, (errors, rest[: d.shape[0]]), room, shape)
+
+
+@inline
 def _finite_size(args):
     mean, A, Y, d, (strength, _, _, _, _, _), room, shape = args
-    ensemble.finite_size(mean, A, Y, d, strength, room, shape)
+    finite_size.finite_size(mean, A, Y, d, strength, room, shape)
 
 
 @inline
 def _local(args):
-    mean, A, Y, d, (_, _, coefficients, _, rest, chunk), (matrices, _, _, _), (members, observations, wide) = args
+    mean, A, Y, d, (_, _, coefficients, errors, rest, chunk), room, (members, observations, wide) = args
     n, across = local.even(members), d.shape[0]
     pairs = rest[: rows_of(n * n + n) * across]
-    room = matrices, rest[len(pairs) : len(pairs) + local.ROWS * chunk]
-    local.transform(mean, A, Y, d, coefficients, pairs, room, (members, n, observations, wide, across, chunk))
+    rows = rest[len(pairs) : len(pairs) + local.ROWS * chunk]
+    seen = errors, rest[len(pairs) + len(rows) :]
+    shape = members, n, observations, wide, across, chunk
+    local.transform(mean, A, Y, d, coefficients, (pairs, rows, seen), room, shape)
 
 
 @inline
@@ -74,10 +80,10 @@ def _resample(args):
 
 ANALYSES = {
     "resample": _resample,
-    "transform": _of_ensemble_alone(ensemble.transform),
+    "transform": _transform,
     "perturb": _perturb,
     "finite size": _finite_size,
-    "serial": _of_ensemble_alone(ensemble.serial),
+    "serial": _serial,
     "local": _local,
 }
 METHODS = (*ANALYSES, "iterated")
@@ -97,18 +103,20 @@ def room_of(method, members, observations, sites, lanes, most):
     chunk, matrix, beyond = whole(sites), in_fours(order) * whole(order) * (method != "serial"), 0
     if method == "resample":
         matrix = in_fours(sites) * whole(sites)
+    if method == "serial":
+        beyond = whole(observations)
     if method == "local":
         n = members + members % 2
         lines = in_fours(n * n + n)
         chunks = -(-sites // max(lanes, most // (lines * lanes) * lanes))
         chunk = whole(-(-sites // chunks))
-        matrix, beyond = lines * chunk, lines * whole(observations) + local.ROWS * chunk
+        matrix, beyond = lines * chunk, (lines + 1) * whole(observations) + local.ROWS * chunk
     sites_in_row = -(-sites // chunk) * chunk
     ensembles = in_fours(members) * sites_in_row
     if method == "iterated":
         beyond = 2 * ensembles + sites_in_row + whole(members) + matrix
     rows = 2 * ensembles + 2 * in_fours(observations) * whole(members) + 4 * matrix
-    vectors = 2 * sites_in_row + 2 * whole(members) + whole(observations)
+    vectors = 2 * sites_in_row + 2 * whole(members) + 2 * whole(observations)
     return (sites_in_row, chunk, matrix), rows + vectors + beyond
 
 
@@ -142,7 +150,8 @@ def bodies(model, tableau, team, lanes, uniform):
         b, at = taken(own, at, wide), at + wide
         w, at = taken(own, at, wide), at + wide
         d, at = taken(own, at, across), at + across
-        return (mean, A), (Y, d, errors), ((C, first, second, third), B, (b, w), total), own[at:]
+        column, at = taken(own, at, across), at + across
+        return (mean, A), (Y, d, errors), Workspace((C, first, second, third), B, b, w, total, column), own[at:]
 
     def cycling(analyse):
         @inline
@@ -152,7 +161,7 @@ def bodies(model, tableau, team, lanes, uniform):
             x, inflation = x_of_all[experiment], tuning[experiment, INFLATION]
             members, observations = x.shape[0], values.shape[2]
             (mean, A), (Y, d, errors), room, rest = rooms(work, members, observations, sizes)
-            total, ones = room[3], room[2][0]
+            total, ones = room.total, room.b
             for t in range(values.shape[0]):
                 place, now = (t, experiment, members), (begin + t) % indices.shape[0]
                 forecast(x, p, dt, every, work)
@@ -183,8 +192,8 @@ def bodies(model, tableau, team, lanes, uniform):
         x, inflation, tolerance = x_of_all[experiment], tuning[experiment, INFLATION], tuning[experiment, TUNED]
         members, observations = x.shape[0], values.shape[2]
         (mean, A), (Y, d, seen), room, rest = rooms(work, members, observations, sizes)
-        later_A, (step, _), total = room[1:]
-        size, width, wide = later_A.shape[0], mean.shape[0], step.shape[0]
+        later_A, total, ones = room.B, room.total, room.b
+        size, width, wide = later_A.shape[0], mean.shape[0], ones.shape[0]
         later_mean, at = taken(rest, 0, width), width
         w, at = taken(rest, at, wide), at + wide
         before, at = taken(rest, at, sizes[2]), at + sizes[2]
@@ -198,7 +207,7 @@ def bodies(model, tableau, team, lanes, uniform):
             if not is_finite(A):
                 abandon(x)
                 break
-            start_iterating(w, room, members, wide)
+            start_iterating(w, room, members)
             for iteration in range(iterations):
                 update_start(mean, A, w, later_mean, later_A, room, shape)
                 assemble(later_mean, later_A, later)
@@ -216,7 +225,7 @@ def bodies(model, tableau, team, lanes, uniform):
             record(later_mean, later_A, truth, means, found, place, 1, total)
             update_start(mean, A, w, later_mean, later_A, room, shape)
             if turns.shape[2]:
-                rotate(later_A, turns[experiment, t], total, step, members)
+                rotate(later_A, turns[experiment, t], total, ones, members)
             scale(later_A, inflation)
             assemble(later_mean, later_A, x)
             if cycle + 1 >= lag:

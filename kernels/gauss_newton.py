@@ -21,7 +21,7 @@ from types import SimpleNamespace
 
 from l96kit.kernels._targets import called, inline
 from l96kit.kernels.dynamics_of_model import dynamics_of
-from l96kit.kernels.ensemble import precision_of_weights
+from l96kit.kernels.ensemble import combine_rows, precision_of_weights
 from l96kit.kernels.matrices import (
     AT_ONCE,
     add_row,
@@ -31,6 +31,7 @@ from l96kit.kernels.matrices import (
     inner_product,
     is_finite,
     rounded_up,
+    row,
     rows_of,
     scale,
     solve,
@@ -39,8 +40,10 @@ from l96kit.kernels.matrices import (
     whole,
 )
 from l96kit.kernels.observing import in_units_of_error, observing_tl
+from l96kit.kernels.rotations import orthogonalize
 from l96kit.kernels.schemes import forecasting, one_step
 from l96kit.kernels.scoring import rmse
+from l96kit.kernels.square_roots import is_within_reach
 from l96kit.kernels.tile import U, fields_of, transfer
 
 METHOD = "gauss-newton"
@@ -49,20 +52,31 @@ METHOD = "gauss-newton"
 def room_of(columns, observations, sites, lanes):
     """How many numbers an experiment works in."""
     wide, rows = rounded_up(columns, lanes), rounded_up(columns, AT_ONCE) + 2 * rounded_up(observations, AT_ONCE)
-    return (rows + 2) * wide + rounded_up(observations, lanes) + (columns + 3) * sites
+    return (rows + 3) * wide + 2 * rounded_up(observations, lanes) + (columns + 3) * sites
 
 
 @called
-def change(Y, d, v, C, step, shape):
-    """The step of the iteration, which goes to `step` and is added to v; returns its length."""
-    columns, observations, width = shape
-    one = v.dtype.type(1)
+def change(Y, d, v, C, room, shape):
+    """Take v to the minimum, and its change to the first row of `room`; returns the length of this.
+
+    As seen from v = 0 the innovation is d + Y v, and the minimum C^-1 Y^T (d + Y v) with C = 1 + Y^T Y. Where rounding
+    of that matrix would take digits, observations are rotated until the rows of Y are orthogonal. `room` are two rows
+    like v and one of observations.
+    """
+    (step, found, column), (columns, observations, width), one = room, shape, v.dtype.type(1)
+    for q in range(observations):
+        d[q] += inner_product(row(Y, q, width), v)
     precision_of_weights(Y, C, one, shape)
-    weigh(Y, d, step, observations)
+    if is_within_reach(C, one, (columns, width)):
+        weigh(Y, d, found, observations)
+        factorize(C, columns, width)
+        solve(C, columns, width, found, 1)
+    else:
+        rows = orthogonalize(Y, d, observations, columns, (step, found[:1], column))
+        combine_rows(Y, d, rows, one, found)
+    copy(found, step)
     add_row(v, step, -one)
-    factorize(C, columns, width)
-    solve(C, columns, width, step, 1)
-    add_row(step, v, one)
+    copy(found, v)
     return inner_product(step, step) ** v.dtype.type(0.5)
 
 
@@ -127,7 +141,9 @@ def bodies(model, tableau, team, lanes, uniform):
         other, at = taken(room, at, Y.shape[0]), at + Y.shape[0]
         v, at = taken(room, at, wide), at + wide
         change_of_v, at = taken(room, at, wide), at + wide
+        found, at = taken(room, at, wide), at + wide
         d, at = taken(room, at, across), at + across
+        column, at = taken(room, at, across), at + across
         tangents, at = taken(room, at, columns.size).reshape(count, sites), at + columns.size
         start, at = taken(room, at, sites).reshape(1, sites), at + sites
         later, at = taken(room, at, sites).reshape(1, sites), at + sites
@@ -148,7 +164,8 @@ def bodies(model, tableau, team, lanes, uniform):
                     record(later[0], truth[t, experiment], kept, errors[t, experiment], 0, difference)
                 observe(later[0], tangents, indices[now], weights[now], values[t, experiment], Y, d)
                 in_units_of_error(Y, d, root, other, observations)
-                if not change(Y, d, v, C, change_of_v, (count, observations, wide)) > tolerance:
+                shape, own = (count, observations, wide), (change_of_v, found, column)
+                if not change(Y, d, v, C, own, shape) > tolerance:
                     break
             add_columns(tangents, change_of_v, one, later[0])
             record(later[0], truth[t, experiment], kept, errors[t, experiment], 1, difference)

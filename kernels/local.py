@@ -5,6 +5,7 @@ run over sites. A row has `chunk` sites. See `ensemble` for mean, A, Y and d.
 """
 
 from l96kit.kernels._targets import called, inline, part, reduction
+from l96kit.kernels.ensemble import Workspace, transform_in_turn
 from l96kit.kernels.matrices import (
     add_product,
     add_row,
@@ -13,6 +14,7 @@ from l96kit.kernels.matrices import (
     precision,
     row,
     rows_of,
+    scale,
 )
 from l96kit.kernels.square_roots import inverse_root_with, parabola
 from l96kit.kernels.tile import U
@@ -118,15 +120,22 @@ def _multiply(x, y, z, layout):
 
 
 @called
-def polynomials(x, least, layout):
-    members, n, (a, b, f_a, f_1, f_2, largest) = layout
+def largest_row_sums(x, layout):
+    """That of each site to the last row, and the largest of all."""
+    members, n, (total, _, _, _, _, largest) = layout
     chunk = largest.shape[0]
-    fill(largest, least)
+    fill(largest, x.dtype.type(0))
     for i in range(members):
-        fill(a, x.dtype.type(0))
+        fill(total, x.dtype.type(0))
         for j in range(members):
-            add_size(row(x, i * n + j, chunk), a)
-        take_larger(a, largest)
+            add_size(row(x, i * n + j, chunk), total)
+        take_larger(total, largest)
+    return _largest(largest)
+
+
+@inline
+def polynomials(x, least, _largest_of_all, layout):
+    _members, _n, (a, b, f_a, f_1, f_2, largest) = layout
     parabolas(least, a, b, f_a, f_1, f_2, largest)
     return a, b, f_a, f_1, f_2
 
@@ -134,7 +143,8 @@ def polynomials(x, least, layout):
 @reduction
 def parabolas(least, a, b, f_a, f_1, f_2, largest):
     for k in range(U(0), U(largest.shape[0])):
-        a[k], b[k], f_a[k], f_1[k], f_2[k] = parabola(least, largest[k], precision(a), a.dtype.type(0.5))
+        bound = max(least, largest[k])
+        a[k], b[k], f_a[k], f_1[k], f_2[k] = parabola(least, bound, precision(a), a.dtype.type(0.5))
 
 
 @called
@@ -176,7 +186,8 @@ def _largest_distance(x, layout):
 
 
 # at each site; the slowest decides how many rounds there are; layout = (members, n, six rows)
-_arithmetic = _multiply, polynomials, add_each, stretch_each, add_stretched_each, _add_same, _largest_distance
+_sums = add_each, stretch_each, add_stretched_each, _add_same
+_arithmetic = _multiply, largest_row_sums, polynomials, *_sums, _largest_distance
 inverse_root = inverse_root_with(_arithmetic, keeps_root=False)
 
 
@@ -204,14 +215,15 @@ def _six_rows(x, chunk):
 
 
 @called
-def transform(mean, A, Y, d, coefficients, pairs, room, shape):
+def transform(mean, A, Y, d, coefficients, more_room, room, shape):
     """The symmetric transform at each site (Hunt et al. 2007, eqs. 21 and 23), where the precision of each observation
     is multiplied by its coefficient; these lie in chunks of sites, in each a row for each observation.
 
-    `room` holds four matrices with n rows more, which are for the right-hand sides, and `ROWS` rows of a chunk. `shape`
-    is (members, n, observations, width of a row of members and of one of observations, chunk).
+    The matrices of `room` have n rows more, which are for the right-hand sides; there is more room for products of
+    members, for `ROWS` rows of a chunk, and for as much as Y and d. `shape` is (members, n, observations, width of a
+    row of members and of one of observations, chunk).
     """
-    (C, inverse, root, other), room_of_rows = room
+    (C, inverse, root, other), (pairs, room_of_rows, seen) = room.matrices, more_room
     members, n, observations, width, across, chunk = shape
     rows, moved = _six_rows(room_of_rows, chunk), row(room_of_rows, 6, chunk)
     sites, prior, zero, one = mean.shape[0], mean.dtype.type(members - 1), mean.dtype.type(0), mean.dtype.type(1)
@@ -225,7 +237,10 @@ def transform(mean, A, Y, d, coefficients, pairs, room, shape):
         b, t = C[matrix : matrix + n * chunk], inverse[matrix : matrix + n * chunk]
         x, Z = C[:matrix], inverse[:matrix]
         add_to_diagonal(x, prior, members, n, chunk)
-        inverse_root(x, prior, Z, root[:matrix], other[:matrix], (members, n, rows))
+        if not inverse_root(x, prior, Z, root[:matrix], other[:matrix], (members, n, rows)):
+            for site in range(begin, begin + chunk):
+                transform_site(mean, A, Y, d, own[site - begin :], site, seen, room, (members, observations, chunk))
+            continue
         multiply_vector(Z, b, t, members, n, chunk)
         multiply_vector(Z, t, b, members, n, chunk)
         fill(moved, zero)
@@ -242,6 +257,28 @@ def transform(mean, A, Y, d, coefficients, pairs, room, shape):
             target = _piece(A, member, sites, begin, chunk)
             fill(target, zero)
             add_row(row(other, member, chunk), target, prior ** mean.dtype.type(0.5))
+
+
+@called
+def transform_site(mean, A, Y, d, coefficients, site, seen, room, shape):
+    """The transform at one site, with the observations that it sees, however accurate they are: `seen` is for these."""
+    members, observations, chunk = shape
+    (Y_seen, d_seen), own, total = seen, room.matrices[0][:members], room.total[:1]
+    sites, width, zero, half = mean.shape[0], room.b.shape[0], mean.dtype.type(0), mean.dtype.type(0.5)
+    count = 0
+    for q in range(observations):
+        coefficient = coefficients[q * chunk]
+        if coefficient > zero:
+            copy(row(Y, q, width), row(Y_seen, count, width))
+            scale(row(Y_seen, count, width), coefficient**half)
+            d_seen[count] = coefficient**half * d[q]
+            count += 1
+    for member in range(members):
+        own[member] = A[member * sites + site]
+    alone = Workspace(room.matrices, room.B, room.b, room.w, total, room.column)
+    transform_in_turn(mean[site : site + 1], own, Y_seen[: count * width], d_seen, alone, (members, count, width))
+    for member in range(members):
+        A[member * sites + site] = own[member]
 
 
 @called

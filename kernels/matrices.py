@@ -78,6 +78,12 @@ def scale(x, factor):
         x[k] *= factor
 
 
+@part
+def add_to_each(x, value):
+    for k in _places(x.shape[0]):
+        x[k] += value
+
+
 @reduction
 def add_row(x, y, factor):
     """y += factor x."""

@@ -15,6 +15,7 @@ from l96kit.kernels.matrices import (
 from l96kit.kernels.tile import U
 
 MOST_ROUNDS = 60  # its slow phase takes one for each factor of two in the condition
+MOST_CONDITION = 32  # beyond, rounding takes more digits than LAPACK loses
 
 
 @inline
@@ -30,14 +31,15 @@ def parabola(least, largest, smallest, half):
 def inverse_root_with(arithmetic, keeps_root):
     """`inverse_root` with functions for the products and sums of matrices in one layout.
 
-    Of these, `polynomial` gives what `parabola` does, `add`, `stretch` and `add_stretched` take its numbers, `add_same`
-    takes one number, and `distance_of` gives the largest sum of squares. `keeps_root` is for those who use Y.
+    Of these, `bound` gives the largest row sum of all matrices, `polynomial` from that what `parabola` does, `add`,
+    `stretch` and `add_stretched` take its numbers, `add_same` takes one number, and `distance_of` gives the largest sum
+    of squares. `keeps_root` is for those who use Y.
     """
-    multiply, polynomial, add, stretch, add_stretched, add_same, distance_of = arithmetic
+    multiply, bound, polynomial, add, stretch, add_stretched, add_same, distance_of = arithmetic
 
     @called
-    def start(x, least, inverse, room, layout):
-        a, b, f_a, f_1, f_2 = polynomial(x, least, layout)
+    def start(x, least, largest, inverse, room, layout):
+        a, b, f_a, f_1, f_2 = polynomial(x, least, largest, layout)
         copy(x, room)
         add(b, room, layout)
         stretch(room, f_2, layout)
@@ -54,9 +56,14 @@ def inverse_root_with(arithmetic, keeps_root):
         a series for (1 - X)^(-1/2), Z <- P Z and Y <- Y P make X as small as its third power. Z begins with the
         parabola through s^(-1/2) at three points between `least` and a bound of the largest eigenvalue. `room` is as
         large as x; `layout` begins with the number of rows.
+
+        Returns whether it did: beyond a condition of `MOST_CONDITION` nothing is done.
         """
         zero, one, half = x.dtype.type(0), x.dtype.type(1), x.dtype.type(0.5)
-        start(x, least, inverse, room, layout)
+        largest = bound(x, layout)
+        if not largest < least * x.dtype.type(MOST_CONDITION):
+            return False
+        start(x, least, largest, inverse, room, layout)
         multiply(x, inverse, root, layout)
         enough = one * x.dtype.type(layout[0]) * precision(x)
         for _ in range(MOST_ROUNDS):
@@ -79,6 +86,7 @@ def inverse_root_with(arithmetic, keeps_root):
                 copy(room, root)
             if ended:
                 break
+        return True
 
     return inverse_root
 
@@ -100,13 +108,26 @@ def _sum_of_sizes(x):
     return total
 
 
-@inline
-def _polynomial(x, least, layout):
+@called
+def largest_row_sum(x, layout):
+    """A bound of the eigenvalues (Gershgorin 1931)."""
     n, width = layout
-    largest = least
+    largest = x.dtype.type(0)
     for i in range(n):
-        largest = max(largest, _sum_of_sizes(row(x, i, width)))
-    return parabola(least, largest, precision(x), x.dtype.type(0.5))
+        total = _sum_of_sizes(row(x, i, width))
+        largest = total if not total < largest else largest  # NaN stays
+    return largest
+
+
+@inline
+def is_within_reach(x, least, layout):
+    """Whether a matrix x >= least has at most that condition."""
+    return largest_row_sum(x, layout) < least * x.dtype.type(MOST_CONDITION)
+
+
+@inline
+def _polynomial(x, least, largest, layout):
+    return parabola(least, max(least, largest), precision(x), x.dtype.type(0.5))
 
 
 @inline
@@ -129,5 +150,5 @@ def _distance(x, layout):
     return inner_product(x, x)
 
 
-_arithmetic = _multiply, _polynomial, _add, _stretch, _add_stretched, _add, _distance
+_arithmetic = _multiply, largest_row_sum, _polynomial, _add, _stretch, _add_stretched, _add, _distance
 inverse_root = inverse_root_with(_arithmetic, keeps_root=True)

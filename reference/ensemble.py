@@ -75,8 +75,9 @@ def serial(E, Y, y, R):
 
 
 def finite_size_inflation(Y, y, R, strength=1.0):
-    """The factor of the prior anomalies that minimises the dual cost of the EnKF-N, in which the covariance that an
-    ensemble stands for is uncertain (Bocquet, Raanes & Hannart 2015, eqs. 36 and 38; Raanes, Bocquet & Carrassi 2019).
+    """The factor of the prior anomalies at the lowest minimum of the dual cost of the EnKF-N, in which the covariance
+    that an ensemble stands for is uncertain (Bocquet, Raanes & Hannart 2015, eqs. 36 and 38; Raanes, Bocquet & Carrassi
+    2019).
 
     `strength` multiplies both constants, as `xN` does in DAPPER.
     """
@@ -91,7 +92,10 @@ def finite_size_inflation(Y, y, R, strength=1.0):
         total = (members - 1) * np.eye(len(d)) + factor**2 * B.T @ B
         return d @ np.linalg.solve(total, d) + e / factor**2 + c * np.log(factor**2)
 
-    return minimize_scalar(cost, bounds=(0.1, 50), method="bounded", options={"xatol": 1e-10}).x
+    near = np.geomspace(0.1, 1e4, 400)
+    at = np.argmin([cost(factor) for factor in near])
+    around = near[max(at - 1, 0)], near[min(at + 1, len(near) - 1)]
+    return minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-10}).x
 
 
 def finite_size(E, Y, y, R, strength=1.0):
