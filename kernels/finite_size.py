@@ -5,7 +5,7 @@ The factor f of the anomalies minimises the dual cost
     J(f) = d^T (N - 1 + f^2 Y Y^T)^-1 d + e / f^2 + c log f^2.
 
 An innovation far beyond the spread may give it two minima, of which the lower one is taken. With orthogonal rows of Y
-it is a sum over these, in which each term falls over some units of u = log f^2: points closer than that miss no minimum.
+it is a sum over these, in which each term falls over some units of u = log f^2: points that lie closer miss no minimum.
 
 Source: Bocquet, Raanes & Hannart (2015), eqs. 36 and 38; Raanes, Bocquet & Carrassi (2019).
 """

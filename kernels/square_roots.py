@@ -14,7 +14,7 @@ from l96kit.kernels.matrices import (
 )
 from l96kit.kernels.tile import U
 
-MOST_ROUNDS = 60  # its slow phase takes one for each factor of two in the condition
+MOST_ROUNDS = 20  # its slow phase takes one for each factor of two in the condition
 MOST_CONDITION = 32  # beyond, rounding takes more digits than LAPACK loses
 
 

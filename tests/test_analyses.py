@@ -215,8 +215,8 @@ def test_cycled_four_d_var_is_as_exact_as_lapack(dtype, ensemble):
 
 
 def test_an_innovation_far_beyond_the_spread_is_believed():
-    """The cost of the EnKF-N has two minima, f = 1.03 with J = 21.9 and another with J = 9.2: a minimiser that begins at
-    one ends in the first."""
+    """The cost of the EnKF-N has two minima, one near f = 1 with J = 21.9 and another with J = 9.2: a minimiser that
+    begins at one ends in the first."""
     rng = np.random.default_rng(0)
     E = 8 + 0.1 * rng.standard_normal((20, SITES))
     E += 0.1 * (E - E.mean(axis=0)) / E.std(axis=0, ddof=1) - (E - E.mean(axis=0))
@@ -235,4 +235,5 @@ def test_accurate_observations_are_followed():
     experiment = TwinExperiment(propagator, every_site(SITES), sigma=0.01, cycles=60, seeds=(0, 1, 2, 3))
     found = experiment.run(LETKF(20, 1.05, localization=LOCAL))
     assert not found.blew_up.any()
-    assert found.averages(burn_in=20)["analysis_rmse"].max() < 0.004
+    of_eigh = [0.00215, 0.00200, 0.00195, 0.00241]  # the same data, with NumPy's `eigh` at each site
+    np.testing.assert_allclose(found.analysis_rmse[-1], of_eigh, atol=6e-6)
