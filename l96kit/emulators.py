@@ -8,7 +8,7 @@ import numpy as np
 
 from l96kit import _arrays
 from l96kit.models import SMALLEST_RING, Model
-from l96kit.networks import Network
+from l96kit.networks import Network, checked_base
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,25 +42,7 @@ class Emulator(Model):
                 f"network: expected l96kit.Network, found {type(self.network).__name__}; make one from a list of layers"
             )
         if self.base is not None:
-            if not isinstance(self.base, Model) or self.base.network is not None:
-                raise TypeError(
-                    f"base: expected a model without a network such as Lorenz96(40, 8.0), found "
-                    f"{type(self.base).__name__}; add the networks into one"
-                )
-            if not self.base.is_local:
-                raise TypeError(
-                    f"base: expected a model made of functions of a site, as Lorenz96(40, 8.0), found "
-                    f"{type(self.base).__name__}; a network cannot be added to it"
-                )
-            if self.base.fields > 1:
-                raise ValueError(
-                    f"base: expected a model of one field, as networks have, found {self.base.fields}; take another"
-                )
-            if "weights" in self.base.parameters:
-                raise ValueError(
-                    "base: expected a model without a parameter 'weights', which are those of the network, found one; "
-                    "rename it"
-                )
+            checked_base(self.base)
             object.__setattr__(self, "sites", self.base.sites)
         _arrays.count(self.sites, "sites", max(SMALLEST_RING, _rounded(self.network.reach)))  # kernels are shared
         weights = np.array(self.network.checked_weights(self.weights))

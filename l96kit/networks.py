@@ -19,6 +19,7 @@ import numpy as np
 
 from l96kit import _arrays, store
 from l96kit.kernels import layers as kernels
+from l96kit.models import Model, StencilModel
 
 POINTWISE = {
     "relu": kernels.RELU,
@@ -223,6 +224,8 @@ def _check(layer, number, widths):
     """Refuse what no function of this module makes, so that no kernel meets it; `widths` are channels of sources."""
     _arrays.count(layer.width, f"width of layer {number}")
     _arrays.count(layer.channels, f"channels of layer {number}", layer.kind in ("convolution", "product"))
+    if not isinstance(layer.bias, (bool, np.bool_)):
+        raise TypeError(f"bias of layer {number}: expected True or False, found {layer.bias!r}; True adds one")
     if layer.kind in ("sum", "product") and len(widths) != 2:
         raise ValueError(
             f"layer {number}: expected two sources of a {layer.kind}, found {len(widths)}; name two layers"
@@ -306,56 +309,120 @@ def _rows(layer, starts, write, at):
 
 # --- files --------------------------------------------------------------------------------------------------------
 
-FORMAT = 1
+ALONE, WITH_BASE = 1, 2  # formats; versions of l96kit that know no base refuse the second
 
 
-def save(path, network, weights, attributes=None):
+def save(path, network, weights, attributes=None, base=None):
     """Write a network and its weights (weight,) or (..., weight), such as one row a seed, to an HDF5 file.
 
-    attributes : dict of more to keep, numbers and strings
+    attributes : dict of more to keep, numbers and strings, such as the dt of the training
+    base : the model to which the network is added, as of `Emulator`; a network that was trained with one means nothing
+        without it. The file tells what it is, and `load` asks for it.
+
+    `Trained.save` writes all of this by itself.
     """
     if not isinstance(network, Network):
         raise TypeError(
             f"network: expected l96kit.Network, found {type(network).__name__}; pass (path, network, weights)"
         )
-    if "network" in (attributes or {}):
+    attributes = _arrays.mapping({} if attributes is None else attributes, "attributes")
+    if "network" in attributes:
         raise ValueError("attributes: expected other names than 'network', found it; the file has the network there")
     weights = _arrays.floating(weights, "weights")
     for row in _each(weights):
         network.checked_weights(row)
     axes = (*(f"axis_{axis}" for axis in range(weights.ndim - 1)), "weight")
-    about = {"network": json.dumps({"format": FORMAT, "name": network.name, "layers": network.layers})}
-    store.save(path, {"weights": (axes, weights)}, {**(attributes or {}), **about})
+    about = {"format": ALONE, "name": network.name, "layers": network.layers}
+    if base is not None:
+        about |= {"format": WITH_BASE, "base": _told(checked_base(base))}
+    store.save(path, {"weights": (axes, weights)}, {**attributes, "network": json.dumps(about)})
 
 
-def load(path):
+def load(path, base=None):
     """Read such a file: the network, its weights, and dict of attributes.
+
+    base : the model to which the network is to be added, if the file tells of one: its kind and its parameters must be
+        those of then. (Of a `StencilModel` the file knows the name of its function, not what it does.) The emulator is
+        then `Emulator(network, weights, base=base)`.
 
     Raises
     ------
+    OSError
+        if there is no file, or the system does not give it
     ValueError
-        a file that is truncated, of another kind or of a later version
+        a file that is damaged, of another kind or of a later version; no base or another one for a network that has
+        one; a base for a network that stands alone
     """
+    base = None if base is None else _told(checked_base(base))
     variables, attributes = store.load(path)
     try:
         found = json.loads(attributes.pop("network"))
         version = found["format"]
-        if version == FORMAT:
+        if version in (ALONE, WITH_BASE):
             layers = [Layer(kind, tuple(map(tuple, of)), *rest) for kind, of, *rest in found["layers"]]
             network, weights = Network(layers, found["name"]), _arrays.floating(variables["weights"][1], "weights")
             for row in _each(weights):
                 network.checked_weights(row)
-            return network, weights, {name: _plain(value) for name, value in attributes.items()}
-    except (LookupError, TypeError, ValueError) as problem:
+            wanted = found["base"] if version == WITH_BASE else None
+            in_words = _in_words(wanted)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as problem:
         raise ValueError(
             f"{path}: expected a network that l96kit saved, found none ({problem}); name another file"
         ) from None
-    raise ValueError(f"{path}: expected format {FORMAT}, found {version!r}; read it with the l96kit that wrote it")
+    if version not in (ALONE, WITH_BASE):
+        raise ValueError(
+            f"{path}: expected format {ALONE} or {WITH_BASE}, found {version!r}; read it with the l96kit that wrote it"
+        )
+    if wanted != base:
+        raise ValueError(
+            f"base: expected {in_words}, as {path} tells of its network, found {_in_words(base)}; pass that one to "
+            "load, and to Emulator"
+        )
+    return network, weights, {name: _plain(value) for name, value in attributes.items()}
+
+
+def checked_base(base):
+    """A model to which a network can be added."""
+    if not isinstance(base, Model) or base.network is not None:
+        raise TypeError(
+            f"base: expected a model without a network such as Lorenz96(40, 8.0), found {type(base).__name__}; add the "
+            "networks into one"
+        )
+    if not base.is_local:
+        raise TypeError(
+            f"base: expected a model made of functions of a site, as Lorenz96(40, 8.0), found {type(base).__name__}; a "
+            "network cannot be added to it"
+        )
+    if base.fields > 1:
+        raise ValueError(f"base: expected a model of one field, as networks have, found {base.fields}; take another")
+    if "weights" in base.parameters:
+        raise ValueError(
+            "base: expected a model without a parameter 'weights', which are those of the network, found one; rename it"
+        )
+    return base
+
+
+def _told(base):
+    """What a file tells of a model: its kind and its parameters."""
+    kind = type(base).__name__
+    if isinstance(base, StencilModel):
+        kind += f" {base.at_site.__name__}"
+    return {"model": kind, "parameters": {name: np.asarray(value).tolist() for name, value in base.parameters.items()}}
+
+
+def _in_words(told):
+    if told is None:
+        return "None"
+    shown = {
+        name: np.array2string(np.array(value), threshold=6) if isinstance(value, list) else value
+        for name, value in told["parameters"].items()
+    }
+    return ", ".join([told["model"], *(f"{name} = {value}" for name, value in shown.items())])
 
 
 def _each(weights):
     """(..., weight) as (row, weight), also of networks that have none."""
-    return weights.reshape(math.prod(weights.shape[:-1]), -1)
+    return weights.reshape(math.prod(weights.shape[:-1]), *weights.shape[-1:])
 
 
 def _plain(value):

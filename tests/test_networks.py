@@ -1,9 +1,12 @@
 """Networks as dynamics: those with known weights are Lorenz-96 to rounding, and what does not fit is refused."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from l96kit import Emulator, Lorenz96, Network, Propagator, StencilModel, dot_test, lyapunov_spectrum
+from l96kit import Emulator, Lorenz63, Lorenz96, Network, Propagator, StencilModel, dot_test, lyapunov_spectrum, store
 from l96kit import networks as nn
 from l96kit.checks import check_model
 
@@ -129,6 +132,11 @@ BAD = {
         ValueError,
         "base: expected a model without a parameter 'weights'",
     ),
+    "bias": (
+        lambda: Network([nn.Layer("convolution", (), 1, 1, "no")]),
+        TypeError,
+        "bias of layer 1: expected True or",
+    ),
     "check": (
         lambda: check_model(Emulator(*KNOWN["sqNet"])),
         TypeError,
@@ -149,16 +157,19 @@ def test_what_does_not_fit_is_refused(kind):
         call()
 
 
+def decay(x, p):
+    return -p[0][0] * x[0]
+
+
+def decay_tl(x, p, x_tl, p_tl):
+    return -p[0][0] * x_tl[0] - p_tl[0][0] * x[0]
+
+
+def decay_ad(x, p, y_ad):
+    return -p[0][0] * y_ad[0], (-x[0] * y_ad[0],)
+
+
 def _decay(parameters):
-    def decay(x, p):
-        return -p[0][0] * x[0]
-
-    def decay_tl(x, p, x_tl, p_tl):
-        return -p[0][0] * x_tl[0] - p_tl[0][0] * x[0]
-
-    def decay_ad(x, p, y_ad):
-        return -p[0][0] * y_ad[0], (-x[0] * y_ad[0],)
-
     return StencilModel(decay, decay_tl, decay_ad, sites=8, reach=1, parameters=parameters)
 
 
@@ -178,6 +189,113 @@ def test_a_parameter_may_be_called_weights():
         )
         < 1e-14
     )
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+ODD = Network([nn.convolution(2, 3), nn.relu(), nn.convolution(1, bias=False, of=[0, (2, 1, 2)])], "odd")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(), (2,), (3, 2), (0,)])
+def test_networks_in_files(tmp_path, shape, dtype):
+    weights = RNG.standard_normal((*shape, ODD.size)).astype(dtype)
+    nn.save(tmp_path / "a.h5", ODD, weights, {"note": "two", "steps": 3})
+    network, found, attributes = nn.load(tmp_path / "a.h5")
+    assert network == ODD and network.name == "odd" and found.dtype == dtype
+    assert attributes == {"note": "two", "steps": 3, "l96kit_version": attributes["l96kit_version"]}
+    np.testing.assert_array_equal(found, weights)
+
+
+def test_networks_of_whole_numbers_of_numpy_in_files(tmp_path):
+    network = Network([nn.convolution(np.int64(1), np.int64(3), of=[np.int64(0)])])
+    nn.save(tmp_path / "a.h5", network, np.zeros(4))
+    assert nn.load(tmp_path / "a.h5")[0] == network
+
+
+def test_a_closure_in_a_file_is_never_the_network_alone(tmp_path):
+    network, weights = KNOWN["sqNet"]
+    path, bases = tmp_path / "a.h5", [None, Lorenz96(12, 8.0), Lorenz96(12, 7.0), Lorenz96(12, np.full(12, 8.0))]
+    bases += [_decay({"rate": 2.0}), _decay({"rate": 3.0}), _decay({"speed": 2.0})]
+    bases += [replace(bases[4], at_site=lambda x, p: -2 * x[0])]
+    for base in bases:
+        nn.save(path, network, weights, base=base)
+        np.testing.assert_array_equal(nn.load(path, base)[1], weights)
+        for other in bases:
+            if other is not base:
+                with pytest.raises(
+                    ValueError, match="base: expected .*, as .*a.h5 tells of its .* found .*; pass that"
+                ):
+                    nn.load(path, other)
+    nn.save(path, network, weights, base=Lorenz96(12, 8))
+    nn.load(path, Lorenz96(40, 8.0))  # weights know no ring
+    with pytest.raises(
+        ValueError, match="base: expected Lorenz96, F = 8, as .*a.h5 tells of its network, found None; "
+    ):
+        nn.load(path)
+    with pytest.raises(ValueError, match="base: expected a model of one field"):
+        nn.save(path, network, weights, base=Lorenz63())
+    with pytest.raises(TypeError, match="base: expected a model without a network"):
+        nn.load(path, 8.0)
+
+
+def test_versions_that_know_no_base_still_read_networks_that_have_none(tmp_path):
+    for base, number in ((None, 1), (Lorenz96(12, 8.0), 2)):
+        nn.save(tmp_path / "a.h5", *KNOWN["sqNet"], base=base)
+        assert json.loads(store.load(tmp_path / "a.h5")[1]["network"])["format"] == number
+
+
+def of_one_layer(format=1, bias=False, width=1, name="a", **more):
+    layers = [["convolution", [[0, 0, 1]], 1, width, bias]]
+    return json.dumps({"format": format, "layers": layers, "name": name, **more})
+
+
+OTHERS = {
+    "a list": ("[]", "network"),
+    "a deep list": ("[" * 100_000, "network"),
+    "half of it": (of_one_layer()[:-1], "network"),
+    "no layers": ('{"format": 1, "name": "a"}', "network"),
+    "nothing for layers": (of_one_layer(layers=None), "network"),
+    "another layer": (of_one_layer(layers=[["foo", [[0, 0, 1]], 1]]), "network"),
+    "infinite": (of_one_layer(width=np.inf), "network"),
+    "a word": (of_one_layer(bias="no"), "network"),
+    "a number for a name": (of_one_layer(name=3), "network"),
+    "no base": (of_one_layer(2), "network"),
+    "a list for a base": (of_one_layer(2, base=[8]), "network"),
+    "a number for parameters": (of_one_layer(2, base={"model": "Lorenz96", "parameters": 8}), "network"),
+    "later": (of_one_layer(3), "format 1 or 2, found 3; read it with"),
+    "a format in words": (of_one_layer("1"), "format 1 or 2, found '1'; read it with"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_files_are_refused(tmp_path, kind):
+    about, expected = OTHERS[kind]
+    for found, message in ((of_one_layer(), None), (about, f"a.h5: expected .*{expected}")):
+        store.save(tmp_path / "a.h5", {"weights": ("weight", np.zeros(1))}, {"network": found})
+        if message is None:
+            nn.load(tmp_path / "a.h5")
+        else:
+            with pytest.raises(ValueError, match=message):
+                nn.load(tmp_path / "a.h5")
+
+
+def test_what_cannot_be_saved_or_read_is_refused(tmp_path):
+    path, weights = tmp_path / "a.h5", np.zeros(ODD.size)
+    for call, error, message in (
+        (lambda: nn.save(path, ODD, weights, {"network": "mine"}), ValueError, "attributes: expected other names than"),
+        (lambda: nn.save(path, ODD, weights, {"when": {}}), TypeError, "when: expected a number, a string or a small"),
+        (lambda: nn.save(path, ODD, weights, 3), TypeError, "attributes: expected a dict"),
+        (lambda: nn.save(path, nn.sq_net(), weights), ValueError, "as many as sqNet has"),
+        (lambda: nn.save(path, weights, ODD), TypeError, "network: expected l96kit.Network, found ndarray"),
+        (lambda: nn.load(path), FileNotFoundError, "expected a file, found none"),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+    for variables in ({"x": ("site", np.zeros(3))}, {"weights": ("weight", np.zeros(3))}):
+        store.save(path, variables, {"network": of_one_layer()})
+        with pytest.raises(ValueError, match="expected a network that l96kit saved"):
+            nn.load(path)
 
 
 @pytest.mark.parametrize(("sites", "scheme"), [(9, "rk4"), (40, "rk4"), (41, "rk4"), (52, "heun"), (53, "euler")])
