@@ -1,6 +1,8 @@
 """A training while it goes on: weights, moments, histories, and the schedule."""
 
+import hashlib
 import json
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,41 +87,49 @@ class Run:
     def save(self, path, about):
         """`about` tells all that the result depends on, by name."""
         variables = {}
-        for name, value in vars(self).items():
-            if name != "done":
-                dimensions = ("validation", "seed") if name in HISTORIES else ("seed", "weight")
-                variables[name] = dimensions[: value.ndim], value
-        store.save(path, variables, {"training": json.dumps(about), "done": self.done})
+        for name, value in self._arrays().items():
+            dimensions = ("validation", "seed") if name in HISTORIES else ("seed", "weight")
+            variables[name] = dimensions[: value.ndim], value
+        store.save(path, variables, {"training": json.dumps(about), "done": self.done, "digest": self._digest(about)})
 
     @classmethod
     def load(cls, path, about):
         variables, attributes = store.load(path)
         try:
             found = dict(json.loads(attributes["training"]))
-            run = cls(**{name: data for name, (_, data) in variables.items()}, done=int(attributes["done"]))
-            run._check_shapes()
-        except (LookupError, TypeError, ValueError, AttributeError):
+            done = operator.index(attributes["done"])
+            run = cls(**{name: data for name, (_, data) in variables.items()}, done=done)
+            is_whole = attributes["digest"] == run._digest(found)
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+            is_whole = False
+        if not is_whole:
             raise ValueError(
-                f"checkpoint: expected one that a training wrote, found another file at {path}; name another one"
-            ) from None
+                f"checkpoint: expected one as a training wrote it, found another or a changed file at {path}; name "
+                "another one"
+            )
         others = [name for name, value in about.items() if found.get(name) != value]
         if others:
             raise ValueError(
-                f"checkpoint: expected one of this training, found {path} with other {', '.join(others)}; remove it "
-                "or name another file"
+                f"checkpoint: expected one of this training, found {path} with other {', '.join(others)}; name another "
+                "file"
             )
         return run
 
-    def _check_shapes(self):
-        seeds, validations = len(self.weights), len(self.updates)
-        shapes = {
-            **dict.fromkeys(("weights", "means", "squares", "best"), self.weights.shape),
-            **dict.fromkeys(HISTORIES, (validations, seeds)),
-            "updates": (validations,),
-        }
-        found = {name: value.shape for name, value in vars(self).items() if name != "done"}
-        if self.done < 0 or any(shape != shapes.get(name, (seeds,)) for name, shape in found.items()):
-            raise ValueError("shapes")
+    def _arrays(self):
+        return {name: value for name, value in vars(self).items() if name != "done"}
+
+    def _digest(self, about):
+        """Of all that a checkpoint holds: one whose numbers or kinds were edited is not gone on from."""
+        named = self._arrays()
+        return digest_of([named[name] for name in sorted(named)], json.dumps([about, self.done]))
+
+
+def digest_of(arrays, text=""):
+    """What tells arrays and a text from any others."""
+    digest = hashlib.sha256(text.encode())
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()[:32]
 
 
 def _known(values, active):

@@ -46,7 +46,7 @@ def run(out, kind, seed, rng, slow, fast, truths, cycles, skipped):
     started = time.perf_counter()
     found = training.fit(y, seeds=[seed], progress=True)
     print(f"  {found.updates[-1]:,} updates of {training.batch} samples, {time.perf_counter() - started:.1f} s")
-    networks.save(out / "emulator.h5", network, found.best, {"dt": slow.dt, "steps": STEPS, "seed": seed})
+    found.save(out / "emulator.h5", {"steps": STEPS, "seed": seed})
 
     emulator = Propagator(Emulator(network, found.best, sites), slow.dt)
     truth, rollout = (run.trajectory(states[1:], 60) for run in (slow, emulator))

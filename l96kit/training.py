@@ -1,9 +1,9 @@
 """Train networks on trajectories of any simulator: rollout losses, Adam, and a schedule, without autodiff."""
 
-import hashlib
 import json
 import math
 import time
+import warnings
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from numbers import Real
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from l96kit import _arrays, store
+from l96kit import _arrays, networks, store
 from l96kit._progress import progress_bar
 from l96kit._samples import Orders, Samples, as_list, cut
-from l96kit._training_run import Run
+from l96kit._training_run import Run, digest_of
 from l96kit.emulators import Emulator
 from l96kit.kernels import launch as kernels
 from l96kit.kernels.runge_kutta import SCHEMES
@@ -31,6 +31,7 @@ AT_ONCE = 1024  # samples whose loss is computed in one go
 class Trained:
     """Networks that were trained side by side, one for each seed.
 
+    training : how
     weights : (seed, weight), those with the smallest validation loss
     loss : (seed,), that loss: the mean squared error over samples, leads and sites; infinite for a network that blew up
         before it was validated, whose weights are its first ones
@@ -41,7 +42,7 @@ class Trained:
         loss is the mean over the minibatches since the validation before.
     """
 
-    network: Network
+    training: "Training" = field(repr=False)
     seeds: tuple
     weights: np.ndarray = field(repr=False)
     loss: np.ndarray
@@ -55,6 +56,26 @@ class Trained:
     def best(self) -> np.ndarray:
         """The weights (weight,) of the seed with the smallest validation loss."""
         return self.weights[np.argmin(self.loss)]
+
+    def save(self, path, attributes=None):
+        """Write the network with its best weights to a file that `l96kit.networks.load` reads.
+
+        Besides it keeps what the weights were trained with: the base, and dt, scheme, every and rollout as attributes.
+        attributes : dict of more to keep, numbers and strings
+        """
+        training = self.training
+        kept = {name: getattr(training, name) for name in ("dt", "scheme", "every", "rollout")}
+        attributes = _arrays.mapping({} if attributes is None else attributes, "attributes")
+        for name in set(kept) & set(attributes):
+            raise ValueError(
+                f"attributes: expected other names than {', '.join(kept)}, which are those of the "
+                f"training, found {name!r}; leave it out"
+            )
+        networks.save(path, training.network, self.best, {**attributes, **kept}, training.base)
+
+    @property
+    def network(self) -> Network:
+        return self.training.network
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,14 +203,15 @@ class Training:
         seeds : how many, or a sequence of numbers; a seed draws the first weights and the order of the samples
         weights : (weight,) or (seed, weight), to start from instead
         checkpoint : a file that is written every few seconds and from which an interrupted training goes on, to the
-            same bits as if it had not been interrupted; one that has used up its epochs goes on if there are more
+            same bits as if it had not been interrupted; one that has used up its epochs goes on if there are more.
+            Where it cannot be written, on a full disk for example, training warns and goes on
         progress : show a bar with the smallest validation loss, the largest learning rate, and how many seeds are
             still trained
 
         Raises
         ------
         ValueError, TypeError
-            what does not fit, before any work; a checkpoint of another training
+            what does not fit, before any work; a checkpoint of another training, or one that was changed
         ArithmeticError
             if all networks blew up before they were validated once
         """
@@ -236,7 +258,7 @@ class Training:
                 bar.update(updates)
                 late = time.monotonic() - saved > BETWEEN_CHECKPOINTS
                 if checkpoint is not None and (late or not run.active.any()):
-                    run.save(checkpoint, about)
+                    _save(run, checkpoint, about)
                     saved = time.monotonic()
         if not np.isfinite(run.best_loss).any():
             raise ArithmeticError(
@@ -245,7 +267,7 @@ class Training:
             )
         converged = (run.waited >= self.patience) & np.isfinite(run.weights).all(axis=1)
         histories = run.updates, run.training_losses, run.validation_losses, run.learning_rates
-        return Trained(self.network, seeds, run.best, run.best_loss, converged, *histories)
+        return Trained(self, seeds, run.best, run.best_loss, converged, *histories)
 
     # --- in between ------------------------------------------------------------------------------------------------
 
@@ -329,6 +351,14 @@ class Training:
         run.judge(losses, self, last)
 
 
+def _save(run, checkpoint, about):
+    """Write a checkpoint; what training has found is worth more than one that cannot be written."""
+    try:
+        run.save(checkpoint, about)
+    except OSError as problem:
+        warnings.warn(f"checkpoint: {problem}; training goes on without it", RuntimeWarning, stacklevel=3)
+
+
 def _seeds(seeds):
     if np.ndim(seeds) == 0:
         return tuple(range(_arrays.count(seeds, "seeds")))
@@ -341,13 +371,11 @@ def _seeds(seeds):
 def _about(training, samples, seeds, weights):
     """All that the result depends on but for the number of epochs, by name."""
     names = [f.name for f in fields(training) if f.name not in ("network", "base", "epochs", "device", "threads")]
-    model, digest = training.model, hashlib.sha256()
-    for array in (weights, *(part for s in samples for part in (s.states, s.rows))):
-        digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    model = training.model
     return {
         **{name: repr(getattr(training, name)) for name in names},
         "network": json.dumps(training.network.layers),
         "base": f"{model.kernel.NAME} {training._fields(weights.dtype).tolist()}",
         "seeds": repr(seeds),
-        "data or first weights": digest.hexdigest()[:32],
+        "data or first weights": digest_of([weights, *(part for s in samples for part in (s.states, s.rows))]),
     }

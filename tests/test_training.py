@@ -1,19 +1,21 @@
 """Training: the loss and its gradient, regions of a ring, the schedule, and what survives a kill."""
 
+import json
+import resource
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l96kit import Emulator, Lorenz96, Network, Propagator, Training, networks, store
+from l96kit import Emulator, Lorenz96, Network, Propagator, Training, networks, store, training
 from l96kit._training_run import Run
 from l96kit.networks import convolution, relu, sq_net, sq_net_of_lorenz96, tanh
+from l96kit.training import Trained
 
 NETWORK = Network((convolution(3, 4), tanh(), convolution(2, 2), relu(), convolution(1)), "small")
 RNG = np.random.default_rng(0)
@@ -267,43 +269,6 @@ def _done(folder):
     return store.load(path)[1]["done"] if path.exists() else -1
 
 
-def test_networks_in_files(tmp_path):
-    network, weights = NETWORK, np.stack([small_weights(), small_weights()])
-    networks.save(tmp_path / "a.h5", network, weights, {"note": "two"})
-    found, again, attributes = networks.load(tmp_path / "a.h5")
-    assert found == network and attributes["note"] == "two"
-    np.testing.assert_array_equal(again, weights)
-    whole = (tmp_path / "a.h5").read_bytes()
-    (tmp_path / "half.h5").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="half.h5: expected a whole HDF5 file"):
-        networks.load(tmp_path / "half.h5")
-    (tmp_path / "later.h5").write_bytes(whole.replace(b'"format": 1', b'"format": 2'))
-    with pytest.raises(ValueError, match="expected format 1, found 2"):
-        networks.load(tmp_path / "later.h5")
-    store.save(tmp_path / "other.h5", {"x": (("site",), np.zeros(3))})
-    with pytest.raises(ValueError, match="expected a network that l96kit saved"):
-        networks.load(tmp_path / "other.h5")
-    with h5py.File(tmp_path / "foreign.h5", "w") as file:
-        file.create_group("layers")["x"] = 1
-    with pytest.raises(ValueError, match="expected arrays with named dimensions"):
-        networks.load(tmp_path / "foreign.h5")
-    for wrong in ("[]", '{"format": 1}', '{"format": 1, "layers": [["foo", [[0, 0, 1]], 1]], "name": "a"}'):
-        store.save(tmp_path / "wrong.h5", {"weights": (("weight",), np.zeros(1))}, {"network": wrong})
-        with pytest.raises(ValueError, match="expected a network that l96kit saved"):
-            networks.load(tmp_path / "wrong.h5")
-    with pytest.raises(ValueError, match="attributes: expected other names than 'network'"):
-        networks.save(tmp_path / "b.h5", network, weights, {"network": "mine"})
-    with pytest.raises(TypeError, match="when: expected a number, a string or a small array of numbers, found dict"):
-        networks.save(tmp_path / "b.h5", network, weights, {"when": {}})
-    whole_numbers = Network([convolution(np.int64(1), np.int64(3), of=[np.int64(0)])])
-    networks.save(tmp_path / "c.h5", whole_numbers, np.zeros(4))
-    assert networks.load(tmp_path / "c.h5")[0] == whole_numbers
-    with pytest.raises(FileNotFoundError, match="expected a file, found none"):
-        networks.load(tmp_path / "none.h5")
-    with pytest.raises(ValueError, match="as many as sqNet has"):
-        networks.save(tmp_path / "b.h5", sq_net(), weights)
-
-
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     y, path = trajectories(40), tmp_path / "run.h5"
     training = Training(NETWORK, 0.05, batch=8, epochs=1)
@@ -316,32 +281,88 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         (replace(training, base=Lorenz96(12, 8.0)), y, 1, "base"),
         (replace(training, dt=np.float64(0.1)), y, 1, "dt"),
     ):
-        with pytest.raises(ValueError, match=f"checkpoint: expected one of this training, .* other {named}; remove it"):
+        with pytest.raises(
+            ValueError, match=f"checkpoint: expected one of this training, .* other {named}; name another"
+        ):
             other.fit(data, seeds=seeds, checkpoint=path)
     mine = tmp_path / "mine.h5"
     training.fit(y[:30], y[30:], checkpoint=mine)
     with pytest.raises(ValueError, match="checkpoint: expected one of this training, .* other data or first weights"):
         training.fit(y[:30], y[30:] + 1e-3, checkpoint=mine)
-    whole, attributes = store.load(path)
-    seedless = {name: (dims, data) for name, (dims, data) in whole.items() if name != "rates"}
-    for variables, about in (
-        ({"x": (("site",), np.zeros(3))}, {}),
-        ({**seedless, "rates": (("site",), np.zeros(3))}, attributes),
-        (whole, {**attributes, "training": '"x"'}),
-        (whole, {**attributes, "training": "null"}),
-        (whole, {**attributes, "done": -1}),
-    ):
-        store.save(path, variables, about)
-        with pytest.raises(ValueError, match="checkpoint: expected one that a training wrote, found another file"):
-            training.fit(y, checkpoint=path)
-    store.save(path, {"x": (("site",), np.zeros(3))})
-    with pytest.raises(ValueError, match="checkpoint: expected one that a training wrote, found another file"):
-        training.fit(y, checkpoint=path)
     with pytest.raises(TypeError, match="checkpoint: expected a path, found 3"):
         training.fit(y, checkpoint=3)
     with pytest.raises(OSError, match="checkpoint: expected a folder that can be written to, found .*none"):
         training.fit(y, checkpoint=tmp_path / "none" / "run.h5")
     assert not (tmp_path / "none").exists()
+
+
+def edited(name, variables):
+    """A checkpoint's arrays with one of another kind, another shape, or with another number at its end."""
+    dimensions, data = variables[name]
+    yield dimensions, data.astype("f4" if data.dtype == float else float)
+    yield dimensions, np.concatenate([data, data], axis=-1)
+    for number in (np.nan, -1.0) if data.dtype == float else (0, 7):
+        other = data.copy()
+        other[(-1,) * data.ndim] = number
+        if not np.array_equal(other, data, equal_nan=data.dtype == float):
+            yield dimensions, other
+
+
+def test_a_checkpoint_that_was_edited_is_refused(tmp_path):
+    y, path = trajectories(40), tmp_path / "run.h5"
+    training = Training(NETWORK, 0.05, batch=8, epochs=2)
+    training.fit(y, checkpoint=path)
+    whole, attributes = store.load(path)
+    about, done = json.loads(attributes["training"]), attributes["done"]
+    refused = "checkpoint: expected one as a training"
+    edits = [({**whole, name: other}, attributes) for name in whole for other in edited(name, whole)]
+    edits += [({name: whole[name] for name in whole if name != gone}, attributes) for gone in whole]
+    edits += [({"x": ("site", np.zeros(3))}, others) for others in ({}, attributes)]
+    edits += [(whole, {**attributes, "done": to}) for to in (done + 1, done + 0.5, float(done), str(done), True, -1)]
+    edits += [(whole, {**attributes, "training": other}) for other in ('"x"', "null", "{}", "[" * 100_000, 3)]
+    for variables, others in edits:
+        apart = {name: (tuple(f"{name}{i}" for i in range(data.ndim)), data) for name, (_, data) in variables.items()}
+        store.save(path, apart, others)
+        with pytest.raises(ValueError, match=refused):
+            Run.load(path, about)
+    with pytest.raises(ValueError, match=f"{refused} wrote it, found another or a changed file at .*; name another"):
+        training.fit(y, checkpoint=path)
+    store.save(path, whole, attributes)
+    assert Run.load(path, about).done == done
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_no_training(tmp_path, monkeypatch):
+    y, path = trajectories(40), tmp_path / "run.h5"
+    settings = Training(NETWORK, 0.05, batch=8, epochs=20)
+    expected = settings.fit(y)
+    monkeypatch.setattr(training, "BETWEEN_CHECKPOINTS", 0.0)
+    settings.fit(y, checkpoint=path)
+    whole, room = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    path.unlink()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) // 2, room[1]))
+    try:
+        with pytest.warns(RuntimeWarning, match="checkpoint: .* no file of this size; .*; training goes on without it"):
+            found = settings.fit(y, checkpoint=path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, room)
+    np.testing.assert_array_equal(found.weights, expected.weights)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("base", [None, Lorenz96(12, 7.5)])
+def test_what_was_trained_is_saved_with_what_it_was_trained_with(tmp_path, base):
+    path, settings = tmp_path / "a.h5", Training(NETWORK, 0.025, 2, 3, "heun", base)
+    rows, history = RNG.standard_normal((3, NETWORK.size)), np.ones((1, 3))
+    found = Trained(settings, (4, 5, 6), rows, np.array([2.0, 1.0, 3.0]), np.ones(3, bool), np.ones(1), *[history] * 3)
+    found.save(path, {"note": "two"})
+    network, weights, attributes = networks.load(path, base)
+    assert network == found.network == NETWORK and attributes.pop("l96kit_version")
+    assert attributes == {"note": "two", "dt": 0.025, "every": 2, "rollout": 3, "scheme": "heun"}
+    np.testing.assert_array_equal(weights, rows[1])
+    with pytest.raises(ValueError, match="attributes: expected other names than dt, .* found 'dt'; leave it out"):
+        found.save(path, {"dt": 0.1})
+    with pytest.raises(ValueError, match="base: expected .*, as .*a.h5 tells of its network, found"):
+        networks.load(path, Lorenz96(12, 7.0) if base is None else None)
 
 
 def test_a_training_that_used_up_its_epochs_goes_on(tmp_path):
@@ -355,7 +376,7 @@ def test_a_training_that_used_up_its_epochs_goes_on(tmp_path):
     for name in ("weights", "loss", "converged", "updates", "training_losses", "validation_losses", "learning_rates"):
         np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
     stopped = np.isfinite(whole.validation_losses).sum(axis=0)
-    np.testing.assert_array_equal(whole.converged, (np.argmin(whole.validation_losses, axis=0) + 5 == stopped))
+    np.testing.assert_array_equal(whole.converged, (np.nanargmin(whole.validation_losses, axis=0) + 5 == stopped))
 
 
 def test_a_rollout_that_blows_up_has_no_gradient():
