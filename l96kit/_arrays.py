@@ -45,7 +45,8 @@ def array(x, name):
     """x as a NumPy array. Masks are refused, since they would be lost."""
     if np.ma.is_masked(x):
         raise ValueError(
-            f"{name}: expected a number everywhere, found masked ones; fill them first, for example {name}.filled(0.0)"
+            f"{name}: expected a number everywhere, found masked ones; fill them first with what they stand for, or "
+            "leave that part out"
         )
     try:
         return np.asarray(x)
@@ -60,7 +61,8 @@ def floating(x, name):
     x = x if on_device(x) else array(x, name)
     if np.dtype(x.dtype) not in PRECISIONS:
         raise TypeError(
-            f"{name}: expected float32 or float64, found {x.dtype}; convert it first, for example {name}.astype(float)"
+            f"{name}: expected float32 or float64, found {x.dtype}; convert it first"
+            + (f", for example {name}.astype(float)" if np.dtype(x.dtype).kind in "biuf" else " to real numbers")
         )
     return x
 

@@ -41,9 +41,17 @@ class Observations:
                 f"operator: expected an ObservationOperator, found {type(self.operator).__name__}; make one with a "
                 "function of l96kit.observation_operators, such as every_site(40)"
             )
+        if np.ma.is_masked(self.values):
+            floats = "" if self.values.dtype.kind == "f" else ".astype(float)"
+            raise ValueError(
+                "values: expected NaN where nothing was observed, found masked ones; take "
+                f"values{floats}.filled(np.nan)"
+            )
         values = _arrays.floating(self.values, "values")
         if np.isinf(values).any():
-            raise ValueError("values: expected numbers, or NaN where nothing was observed, found infinite ones")
+            raise ValueError(
+                "values: expected numbers, or NaN where nothing was observed, found infinite ones; take NaN for them"
+            )
         windows, n = self.operator.windows, self.operator.n
         if values.ndim < 2 or values.shape[-1] != n or (windows and values.shape[1:-1] != windows):
             wanted = ", ".join(map(str, ("time", *(windows or ("...",)), n)))
@@ -60,7 +68,10 @@ class Observations:
             object.__setattr__(self, "_root", _root_of(self.cov, self.operator.n))
             object.__setattr__(self, "cov", _arrays.kept(self.cov))
             if np.isnan(values).any():
-                raise ValueError("values: expected numbers everywhere with a covariance, found NaN; give sigma instead")
+                raise ValueError(
+                    "values: expected numbers everywhere with a covariance, found NaN; leave out what was not "
+                    "observed, or give sigma for independent errors"
+                )
 
     def _check_sigma(self):
         sigma = _arrays.all_positive(self.sigma, "sigma", "is the usual error")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from l96kit import FourDVar, Lorenz96, Propagator
-from l96kit.observations import observe
+from l96kit.observation_operators import every_site
+from l96kit.observations import Observations, observe
 from l96kit.twin import cycled_fourdvar, spun_up
 
 SITES = 12
@@ -60,6 +61,16 @@ BAD = {
     "integers": (lambda: observe(TRUTH.astype(int), 4, 1.0, RNG), TypeError, "truth: expected float32 or float64"),
     "one state": (lambda: observe(TRUTH[0, 0], 4, 1.0, RNG), ValueError, r"truth: expected shape \(time, ..., site\)"),
     "masked": (lambda: observe(np.ma.masked_less(TRUTH, 1), 4, 1.0, RNG), ValueError, "truth: expected a number every"),
+    "masked values": (
+        lambda: Observations(every_site(12), np.ma.masked_less(TRUTH, 1)),
+        ValueError,
+        r"values: expected NaN where nothing was observed, found masked ones; take values\.filled\(np\.nan\)",
+    ),
+    "masked whole numbers": (
+        lambda: Observations(every_site(12), np.ma.masked_less(TRUTH.astype(int), 1)),
+        ValueError,
+        r"found masked ones; take values\.astype\(float\)\.filled\(np\.nan\)",
+    ),
     "too many": (lambda: observe(TRUTH, 13, 1.0, RNG), ValueError, "number: expected at most the 12 sites .* found 13"),
     "no divisor": (lambda: observe(TRUTH, 5, 1.0, RNG, True), ValueError, "number: expected a divisor of 12 sites"),
     "sigma": (lambda: observe(TRUTH, 5, "a", RNG), TypeError, "sigma: expected a number, found 'a'"),
