@@ -125,3 +125,15 @@ def test_what_is_imported_is_installed():
     }
     ours_or_pythons = {"l96kit", *sys.stdlib_module_names}
     assert asked == used - ours_or_pythons - {"llvmlite"}  # which comes with Numba, in the release that it needs
+
+
+# What belongs to the whole process, and so to its other threads and to the user.
+OF_THE_PROCESS = {"umask", "chdir", "putenv", "seterr", "seed", "simplefilter", "filterwarnings", "setlocale"}
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.parent.name in ("l96kit", "kernels")], ids=str)
+def test_no_source_changes_the_process(path):
+    calls = {
+        getattr(node.func, "attr", "") for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+    }
+    assert not calls & OF_THE_PROCESS
