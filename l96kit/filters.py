@@ -262,7 +262,8 @@ class ESRF(EnsembleFilter):
 
 @dataclass(frozen=True, eq=False)
 class EnKFN(EnsembleFilter):
-    """The finite-size filter EnKF-N: the transform with an inflation before each analysis, as its innovation asks.
+    """The finite-size filter EnKF-N: the transform with an inflation before each analysis, as its innovation asks. It
+    is that at the lowest minimum of the cost, which may be far from one where an innovation is far beyond the spread.
 
     strength : multiplies both constants of the prior of that inflation, `xN` in DAPPER; 1 is the original
 
