@@ -4,11 +4,11 @@ import math
 import sys
 from collections import deque
 from contextlib import contextmanager
-from functools import cache
+from functools import wraps
 
 import numpy as np
 
-from l96kit.kernels import _targets, filters, gauss_newton, observing, training, trajectory
+from l96kit.kernels import _fingerprint, _targets, filters, gauss_newton, observing, training, trajectory
 from l96kit.kernels.dynamics import is_spectral
 from l96kit.kernels.layers import SPARE, Row, tile_size
 from l96kit.kernels.networks import channels_of, multiplications
@@ -220,14 +220,14 @@ def _launch(op, model, scheme, data, outputs, shape, effort, device, threads, ar
     size = _array_size(model, team, lanes, sites)
     beyond = arrays + _arrays_beyond(op, model, data[1][1], SCHEMES[scheme].stages)
     if device == "cpu":
-        kernel, layout = _cpu_kernel(op, model, scheme, lanes, uniform, dtype)
+        kernel, layout = _cpu_kernel(model, op, scheme, lanes, uniform, dtype)
         threads = _targets.default_threads() if threads is None else threads
         _targets.run_cpu(kernel, sum(layout) + beyond, data, tiles, size, dtype, threads, effort)
     else:
-        layout = _layout(op, model, scheme, lanes, uniform)
+        layout = _layout(model, op, scheme, lanes, uniform)
         arrays = sum(layout) + beyond
         shared = _cuda().fits_shared_memory(arrays, size, dtype)
-        kernel, layout = _cuda_kernel(op, model, scheme, lanes, uniform, dtype, shared)
+        kernel, layout = _cuda_kernel(model, op, scheme, lanes, uniform, dtype, shared)
         _cuda().run(kernel, arrays, data, outputs, tiles, size, dtype, shared)
 
 
@@ -238,19 +238,30 @@ def is_watched():
 
 def is_compiled(op, model, scheme, members, sites, uniform, dtype):
     """Whether a call on the CPU would start at once."""
-    kernel, _ = _cpu_kernel(op, model, scheme, lanes_for(members, sites, dtype), uniform, np.dtype(dtype))
+    kernel, _ = _cpu_kernel(model, op, scheme, lanes_for(members, sites, dtype), uniform, np.dtype(dtype))
     return _targets.is_compiled(kernel)
 
 
-@cache
-def _cpu_bodies(family, model, scheme, lanes, uniform):
+def kept_with_model(build):
+    """Build once for each kernel of a model, the first argument, and keep it there, so that both are freed together."""
+
+    @wraps(build)
+    def found(model, *choices):
+        kept, key = vars(model).setdefault("_built", {}), (build, *choices)
+        return kept[key] if key in kept else kept.setdefault(key, build(model, *choices))
+
+    return found
+
+
+@kept_with_model
+def _cpu_bodies(model, family, scheme, lanes, uniform):
     return family.bodies(model, SCHEMES[scheme], _targets.cpu_team, lanes, uniform)
 
 
-@cache
-def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
+@kept_with_model
+def _cpu_kernel(model, op, scheme, lanes, uniform, dtype):
     _require_unchanged(model)
-    found = _cpu_bodies(_family(op), model, scheme, lanes, uniform)[op]
+    found = _cpu_bodies(model, _family(op), scheme, lanes, uniform)[op]
     name = f"{model.NAME}-{op}-{scheme}-{lanes}-{'uniform' if uniform else 'field'}-{dtype.name}"
     kernel = _targets.compile_cpu(found.body, cutting(found.layout), name)
     if is_watched() and not _targets.is_compiled(kernel):
@@ -261,20 +272,20 @@ def _cpu_kernel(op, model, scheme, lanes, uniform, dtype):
 def _require_unchanged(model):
     """A kernel goes to the disk under what its model was made of, so it must be compiled of just that."""
     for made_of, functions in getattr(model, "MADE_OF", ()):
-        if made_of != _targets.fingerprint(*functions):
+        if made_of != _fingerprint.fingerprint(*functions):
             raise RuntimeError(
                 "model: expected what its functions use to stay as it was when the model was made, found that a value "
                 "in a module has changed; make the model anew"
             )
 
 
-@cache
-def _layout(op, model, scheme, lanes, uniform):
+@kept_with_model
+def _layout(model, op, scheme, lanes, uniform):
     return built(op, model, scheme, _cuda().team, lanes, uniform).layout
 
 
-@cache
-def _cuda_kernel(op, model, scheme, lanes, uniform, dtype, shared):
+@kept_with_model
+def _cuda_kernel(model, op, scheme, lanes, uniform, dtype, shared):
     found = built(op, model, scheme, _cuda().team, lanes, uniform)
     return _cuda().compile_cuda(found.body, found.layout, dtype, shared), found.layout
 

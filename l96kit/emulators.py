@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from l96kit import _arrays
+from l96kit.kernels import launch as kernels
 from l96kit.models import SMALLEST_RING, Model
 from l96kit.networks import Network, checked_base
 
@@ -60,7 +61,8 @@ class Emulator(Model):
 
     @property
     def kernel(self):
-        return _kernel(None if self.base is None else self.base.kernel, _rounded(self.network.reach))
+        reach = _rounded(self.network.reach)
+        return _kernel_alone(reach) if self.base is None else _kernel_with(self.base.kernel, reach)
 
 
 def _rounded(reach):
@@ -69,10 +71,14 @@ def _rounded(reach):
 
 
 @cache
-def _kernel(base, reach):
+def _kernel_alone(reach):
     """What the kernels of any network of this reach are built from."""
-    if base is None:
-        return _Kernel(NAME=f"network-{reach}", REACH=reach, PARAMETERS=(), NETWORK=True, tendency=None)
+    return _Kernel(NAME=f"network-{reach}", REACH=reach, PARAMETERS=(), NETWORK=True, tendency=None)
+
+
+@kernels.kept_with_model
+def _kernel_with(base, reach):
+    """The same for one that is added to a model, by the model's kernel."""
     return _Kernel(
         NAME=f"{base.NAME}-and-network-{reach}",
         MADE_OF=getattr(base, "MADE_OF", ()),

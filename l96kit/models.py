@@ -10,11 +10,20 @@ from functools import cached_property
 from numbers import Real
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from l96kit import _arrays
-from l96kit.kernels import _targets, exponential, kuramoto_sivashinsky, lorenz63, lorenz96, spectral, vissio_lucarini
+from l96kit.kernels import (
+    _fingerprint,
+    exponential,
+    kuramoto_sivashinsky,
+    lorenz63,
+    lorenz96,
+    spectral,
+    vissio_lucarini,
+)
 from l96kit.kernels import launch as kernels
 from l96kit.kernels.dynamics import is_spectral
 from l96kit.kernels.layers import Row
@@ -493,22 +502,21 @@ class _SiteKernel(SimpleNamespace):
     __hash__ = object.__hash__
 
 
-_kernels = {}  # by what makes them; the same kernel is compiled once
+_kernels = WeakValueDictionary()  # by what makes them; the same kernel is compiled once
 
 
 def _kernel(functions, reach, parameters, fields):
     """The kernel of a user's functions, as they are now, the same for every model that is made of them."""
-    tendency, tendency_tl, tendency_ad = map(_targets.frozen, functions)
-    key = _targets.fingerprint(tendency, tendency_tl, tendency_ad), reach, parameters, fields
-    if key not in _kernels:
-        _kernels[key] = _SiteKernel(
-            NAME=f"user-{key[0]}-{reach}-{len(parameters)}-{fields}",
-            MADE_OF=((key[0], (tendency, tendency_tl, tendency_ad)),),
-            REACH=reach,
-            FIELDS=fields,
-            PARAMETERS=parameters,
-            tendency=tendency,
-            tendency_tl=tendency_tl,
-            tendency_ad=tendency_ad,
-        )
-    return _kernels[key]
+    functions = tendency, tendency_tl, tendency_ad = tuple(map(_fingerprint.frozen, functions, _SITE_FUNCTIONS))
+    made_of = _fingerprint.fingerprint(*functions)
+    kernel = _SiteKernel(
+        NAME=f"user-{made_of}-{reach}-{len(parameters)}-{fields}",
+        MADE_OF=((made_of, functions),),
+        REACH=reach,
+        FIELDS=fields,
+        PARAMETERS=parameters,
+        tendency=tendency,
+        tendency_tl=tendency_tl,
+        tendency_ad=tendency_ad,
+    )
+    return _kernels.setdefault((made_of, reach, parameters, fields), kernel)

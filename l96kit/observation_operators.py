@@ -6,20 +6,24 @@ The functions of this module make the usual ones; `pointwise` adds h to any of t
 time it has a *period*: at observation time t, counted from 0, it is the one of t modulo the period.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
 from l96kit import _arrays
-from l96kit.kernels import _targets
+from l96kit.kernels import _fingerprint
 from l96kit.kernels import launch as kernels
 from l96kit.kernels.observing import FUNCTIONS, of_one_number
 
 LEAST_DIRECTION = 0.5  # of a mean of places on a ring, as angles: below, they lie all around
+SLOPE_TOLERANCE = 1e-3  # relative; for functions that differ in more than rounding
+_TRIALS = tuple(sign * scale for scale in (0.137, 0.618, 1.73, 5.41, 31.4) for sign in (1, -1))  # no kinks in general
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +153,7 @@ class ObservationOperator:
     @property
     def kernel(self):
         """What its kernels are built from."""
-        return _kernel(self.function)
+        return _kernel(_function(self.function))
 
     def _launch(self, op, data, output, x):
         if x.size and output.size:
@@ -204,7 +208,15 @@ def _flat(part):
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
-    """A function of one number of your own, and its derivative: plain Python functions that Numba can compile."""
+    """A function of one number of your own, and its derivative: of Python, as Numba can compile them, or of NumPy.
+
+    Raises
+    ------
+    TypeError
+        what is no function of one number, or uses what cannot be looked into
+    ValueError
+        a slope that is not the derivative, where both are defined
+    """
 
     value: Callable
     slope: Callable
@@ -215,7 +227,15 @@ class Pointwise:
             if not callable(function):
                 raise TypeError(f"{name}: expected a function of one number, found {type(function).__name__}")
             _try(function, name)
-            object.__setattr__(self, name, _targets.frozen(function))
+        self._function  # noqa: B018  what the functions use is taken as it is now
+        _check_slope(self.value, self.slope)
+
+    def __getstate__(self):
+        return {"value": self.value, "slope": self.slope}
+
+    @cached_property
+    def _function(self):
+        return _own_function(_fingerprint.frozen(self.value, "value"), _fingerprint.frozen(self.slope, "slope"))
 
 
 def _try(function, name):
@@ -230,46 +250,84 @@ def _try(function, name):
         raise TypeError(f"{name}: expected a function that returns a number, found {type(found).__name__} of 1.0")
 
 
+def _check_slope(value, slope):
+    """Refuse a slope that differs from differences of the value, wherever these are sure."""
+    for x in _TRIALS:
+        with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError, ValueError, TypeError):
+            expected, doubt = _difference_quotient(value, x)
+            found = float(slope(x))
+            if abs(found - expected) > doubt + SLOPE_TOLERANCE * max(abs(found), abs(expected)):
+                break
+    else:
+        return
+    raise ValueError(
+        f"slope: expected the derivative of value, about {expected:.6g} at {x}, found {found:.6g}; mend one of the two"
+    )
+
+
+def _difference_quotient(function, x):
+    """The derivative by central differences, with the steps that agree best; and how far it may be off.
+
+    Raises ArithmeticError if no two of them agree.
+    """
+    steps = max(1.0, abs(x)) * 0.1 ** np.arange(1, 9)
+    pairs = [(function(x + step), function(x - step)) for step in steps]
+    precision = np.result_type(*(np.asarray(value).dtype for value in pairs[0]), np.float16)
+    values = np.array(pairs, float)
+    found = (values[:, 0] - values[:, 1]) / (2 * steps)
+    rounding = 10 * np.finfo(precision).eps * np.abs(values).max(axis=1) / steps
+    found, rounding, apart = found[1:], rounding[1:], np.abs(np.diff(found))
+    best = np.nanargmin((apart + rounding) / (np.abs(found) + rounding + np.finfo(float).tiny))
+    if apart[best] > 0.01 * abs(found[best]) + rounding[best]:
+        raise ArithmeticError
+    return found[best], apart[best] + rounding[best]
+
+
+class _Function(SimpleNamespace):
+    """What an observation is of a weighted sum: `functions` are h and its derivative, as kernels have them."""
+
+    __hash__ = object.__hash__
+
+
+_FUNCTIONS = {name: _Function(name=name, functions=pair, made_of=()) for name, pair in FUNCTIONS.items()}
+_own_functions = WeakValueDictionary()  # by their fingerprint; the same function is compiled once
+
+
+def _own_function(*functions):
+    made_of = _fingerprint.fingerprint(*functions)
+    own = tuple(map(of_one_number, functions))
+    function = _Function(name=f"user-{made_of}", functions=own, made_of=((made_of, functions),))
+    return _own_functions.setdefault(made_of, function)
+
+
+def _function(chosen):
+    return chosen._function if isinstance(chosen, Pointwise) else _FUNCTIONS[chosen]
+
+
 class _Kernel(SimpleNamespace):
     """What kernels of observations are built from."""
 
     __hash__ = object.__hash__
 
 
-_own = {}  # by what makes them
-
-
-def _observed(function):
-    """Name, (h, its derivative), and of what they were made."""
-    if not isinstance(function, Pointwise):
-        return function, FUNCTIONS[function], ()
-    functions = function.value, function.slope
-    made_of = _targets.fingerprint(*functions)
-    return f"user-{made_of}", _own.setdefault(made_of, tuple(map(of_one_number, functions))), ((made_of, functions),)
-
-
+@kernels.kept_with_model
 def _kernel(function):
-    name, _, _ = found = _observed(function)
-    return _built(name, *found[1:])
+    name, made_of = f"observation-{function.name}", function.made_of
+    return _Kernel(NAME=name, REACH=0, PARAMETERS=(), OBSERVED=function.functions, MADE_OF=made_of)
 
 
-@cache
-def _built(name, functions, made_of):
-    return _Kernel(NAME=f"observation-{name}", REACH=0, PARAMETERS=(), OBSERVED=functions, MADE_OF=made_of)
-
-
-def observed_model(model, function):
-    """The kernel of a model that is observed with h."""
-    if function == "identity":
+def observed_model(model, chosen):
+    """The kernel of a model that is observed with h; it lives as long as both."""
+    if chosen == "identity":
         return model
-    return _built_model(model, *_observed(function))
-
-
-@cache
-def _built_model(model, name, functions, made_of):
-    own = {key: getattr(model, key) for key in dir(model) if not key.startswith("_")}
-    made_of = (*getattr(model, "MADE_OF", ()), *made_of)
-    return _Kernel(**{**own, "NAME": f"{model.NAME}-observed-{name}", "OBSERVED": functions, "MADE_OF": made_of})
+    function = _function(chosen)
+    of_models = vars(function).setdefault("of_models", WeakKeyDictionary())
+    if model not in of_models:
+        own = {key: getattr(model, key) for key in dir(model) if not key.startswith("_")}
+        own["NAME"] = f"{model.NAME}-observed-{function.name}"
+        own["MADE_OF"] = (*getattr(model, "MADE_OF", ()), *function.made_of)
+        of_models.setdefault(model, _Kernel(**{**own, "OBSERVED": function.functions}))
+    return of_models[model]
 
 
 # --- the usual ones ---------------------------------------------------------------------------------------------------

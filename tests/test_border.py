@@ -288,7 +288,7 @@ def test_a_read_only_array_is_not_compiled_for_anew():
     for x in (X, read_only(X)):
         PROPAGATOR.step(x), PROPAGATOR.step_ad(x, x), PROPAGATOR.step_tl(x, x)
     for op in ("trajectory", "trajectory_tl", "trajectory_ad"):
-        kernel, _ = launch._cpu_kernel(op, MODEL.kernel, "rk4", 8, True, np.dtype(float))
+        kernel, _ = launch._cpu_kernel(MODEL.kernel, op, "rk4", 8, True, np.dtype(float))
         assert len(kernel.signatures) == 1
 
 

@@ -107,7 +107,7 @@ def test_what_is_missing_does_not_count():
 
 
 def test_a_function_need_not_be_defined_everywhere():
-    Pointwise(lambda x: math.log(x - 2), lambda x: 1 / (x - 1))
+    Pointwise(lambda x: math.log(x - 2), lambda x: 1 / (x - 2))
 
 
 BAD = {

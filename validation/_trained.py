@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from l96kit import Emulator, Lorenz96, Propagator, Training, networks
-from l96kit.kernels._targets import cache_folder
+from l96kit.kernels._cache import cache_folder
 from l96kit.validation._record import RESULTS, provenance
 
 K, F, DT, SPIN_UP = 40, 8.0, 0.05, 5.0
