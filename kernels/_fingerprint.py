@@ -173,7 +173,7 @@ def _used(function, path):
         for at, step in enumerate(steps):
             name, is_global = step.argval, step.opname in _READS_A_GLOBAL
             if step.opname == "IMPORT_NAME":
-                raise TypeError(f"{_place(path)}: expected no import in it, found {name}; import it outside of functions")
+                raise TypeError(f"{_place(path)}: expected no import in it, found that of {name}; put it above the function")
             if not is_global and not (step.opname in _READS_A_CELL and name in cells):
                 continue
             if is_global and name not in function.__globals__ and hasattr(builtins, name):

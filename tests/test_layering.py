@@ -78,6 +78,16 @@ def test_imports(path):
     assert faults(path.relative_to(ROOT).parts[0], path.read_text()) == []
 
 
+def test_few_modules_know_numba():
+    """So that another release of it, or another compiler, concerns these alone."""
+    known = {
+        path.name
+        for path in (ROOT / "kernels").glob("*.py")
+        if {name.split(".")[0] for name in imported_names(path.read_text())} & {"numba", "llvmlite"}
+    }
+    assert known == {"_targets.py", "_compilers.py", "_cache.py", "_cuda.py"}
+
+
 @pytest.mark.parametrize(
     ("folder", "text"),
     [

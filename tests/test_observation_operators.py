@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from l96kit import dot_test
 from l96kit.observation_operators import (
@@ -110,7 +112,42 @@ def test_a_function_need_not_be_defined_everywhere():
     Pointwise(lambda x: math.log(x - 2), lambda x: 1 / (x - 2))
 
 
+def sure(value, slope, off):
+    """Whether a derivative is taken as it is, and refused if it is changed."""
+    Pointwise(value, slope)
+    with pytest.raises(ValueError, match="^slope: expected the derivative of value, about .* at .*, found "):
+        Pointwise(value, lambda x: off(slope(x)))
+
+
+SLOPES = {
+    "square": (lambda x: x * x, lambda x: 2 * x),
+    "sine": (np.sin, np.cos),
+    "fast": (lambda x: math.sin(1e4 * x), lambda x: 1e4 * math.cos(1e4 * x)),
+    "large": (lambda x: 1e8 + x, lambda x: 1.0),
+    "small": (lambda x: 1e-30 * x * x, lambda x: 2e-30 * x),
+    "steep": (lambda x: math.exp(x * x), lambda x: 2 * x * math.exp(x * x)),
+    "kink": (lambda x: max(x, 0.0), lambda x: float(x > 0)),
+    "steps": (math.floor, lambda x: 0.0),
+    "logarithm": (math.log, lambda x: 1 / x),
+    "root": (lambda x: x**0.5, lambda x: 0.5 * x**-0.5),
+    "single precision": (lambda x: np.float32(2) * x * x, lambda x: np.float32(4) * x),
+}
+
+
+@pytest.mark.parametrize("value, slope", SLOPES.values(), ids=SLOPES)
+def test_a_slope_is_the_derivative(value, slope):
+    sure(value, slope, lambda found: 1.01 * found + 1e-2 * (found == 0))
+
+
+@given(st.lists(st.floats(-9, 9, allow_subnormal=False), min_size=2, max_size=6), st.sampled_from([0.99, 2.0, -1.0]))
+def test_slopes_of_polynomials(coefficients, factor):
+    coefficients, slopes = tuple(coefficients), tuple(np.polyder(coefficients))
+    assume(np.abs(slopes).max() > 1e-3 * np.abs(coefficients).max())
+    sure(lambda x: np.polyval(coefficients, x), lambda x: np.polyval(slopes, x), lambda found: factor * found)
+
+
 BAD = {
+    "slope": (ValueError, "slope: expected the derivative of value", lambda: Pointwise(lambda u: u * u, lambda u: u)),
     "outside": (ValueError, r"expected sites 0\.\.11, found 12", lambda: at_sites([12], SITES)),
     "one number": (ValueError, r"which: expected shape \(n,\)", lambda: at_sites(3, SITES)),
     "not whole": (TypeError, "indices: expected integers", lambda: at_sites([1.0], SITES)),
