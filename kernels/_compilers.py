@@ -165,10 +165,10 @@ class Kernel(CPUDispatcher):
             try:
                 return super().compile(signature)
             except (NumbaError, UnsupportedBytecodeError) as problem:
-                _, *reason = str(problem).splitlines() if "\n" in str(problem) else ("", str(problem))
+                reason = [line for line in str(problem).splitlines() if not line.startswith("Failed in")]
                 raise TypeError(
                     "functions of a model or an operator: expected plain arithmetic, found what Numba cannot compile "
-                    f"({reason[0]}); see above where it is, and write it in another way"
+                    f"({reason[0].rstrip(':')}); see above where it is, and write it in another way"
                 ) from problem
 
 

@@ -56,12 +56,12 @@ def rebuilt(function, change):
         if isinstance(value, tuple):
             items = map(changed, value)
             return value._make(items) if hasattr(value, "_fields") else tuple(items)
-        if isinstance(value, np.ndarray):
+        if isinstance(value, (np.ndarray, np.void)):
             return value.copy()
         return value if _own_function(value) is None else change(value)
 
-    names = {name for code in _codes(own.__code__) for name in code.co_names} | {"__name__", "__builtins__"}
-    world = {name: changed(own.__globals__[name]) for name in sorted(names & own.__globals__.keys())}
+    names = {"__name__", "__builtins__", *(name for name, is_global, _ in _reads(own) if is_global)}
+    world = {name: changed(own.__globals__[name]) for name in names & own.__globals__.keys()}
     cells = tuple(CellType(changed(cell.cell_contents)) for cell in own.__closure__ or ())
     return FunctionType(own.__code__, world, own.__name__, changed(own.__defaults__), cells)
 
@@ -75,7 +75,7 @@ def _own_function(value):
 def _library_name(value):
     """The dotted name of what belongs to Python, NumPy or Numba, else an empty one."""
     name, home = getattr(value, "__name__", ""), getattr(value, "__module__", None) or "numpy"  # whose ufuncs have none
-    if not isinstance(name, str) or home.partition(".")[0] not in LIBRARIES:
+    if not isinstance(name, str) or str(home).partition(".")[0] not in LIBRARIES:
         return ""
     return f"{home}.{name}" if getattr(sys.modules.get(home), name, None) is value else ""
 
@@ -141,6 +141,11 @@ def _of_function(function, path):
             f"{_place(within)}: expected arguments that have their places, found {inspect.signature(function)}; leave "
             "out the stars"
         )
+    for step in (step for code in _codes(function.__code__) for step in _steps(code)):
+        if step.opname == "IMPORT_NAME":
+            raise TypeError(
+                f"{_place(within)}: expected no import in it, found that of {step.argval}; put it above the function"
+            )
     used = tuple((name, _description(value, name, within)) for name, value in _used(function, within))
     return _of_code(code, within), _description(function.__defaults__, "a default", within), used
 
@@ -156,39 +161,46 @@ def _of_code(code, path):
     return code.co_code, handlers, names, (code.co_argcount, code.co_flags), constants
 
 
+def _used(function, path):
+    """What a function takes from outside, by name; of a module that which it takes from there, by dotted name."""
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or ()))
+    found = {}
+    for name, is_global, after in _reads(function):
+        try:
+            value = function.__globals__[name] if is_global else cells[name].cell_contents
+            for step in after:
+                if not isinstance(value, ModuleType) or step.opname not in _GOES_INTO:
+                    break
+                name = f"{name}.{step.argval}"
+                value = getattr(value, step.argval)
+        except (KeyError, ValueError, AttributeError):
+            raise TypeError(
+                f"{_place(path)}: expected that all it uses has a value by now, found {name}, which has none; define "
+                "it before"
+            ) from None
+        found[name] = value
+    return found.items()
+
+
+def _reads(function):
+    """Where a function takes a value from outside: its name, whether it is a global one, and the steps thereafter."""
+    for code in _codes(function.__code__):
+        steps = _steps(code)
+        for at, step in enumerate(steps):
+            is_global = step.opname in _READS_A_GLOBAL
+            of_python = is_global and step.argval not in function.__globals__ and hasattr(builtins, step.argval)
+            of_cell = step.opname in _READS_A_CELL and step.argval in function.__code__.co_freevars
+            if (is_global and not of_python) or of_cell:
+                yield step.argval, is_global, steps[at + 1 :]
+
+
+def _steps(code):
+    return [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+
+
 def _codes(code):
     """A code object and all that are nested in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _codes(constant)
-
-
-def _used(function, path):
-    """What a function takes from outside, by name; of a module that which it takes from there, by dotted name."""
-    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or ()))
-    found = {}
-    for code in _codes(function.__code__):
-        steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
-        for at, step in enumerate(steps):
-            name, is_global = step.argval, step.opname in _READS_A_GLOBAL
-            if step.opname == "IMPORT_NAME":
-                raise TypeError(f"{_place(path)}: expected no import in it, found that of {name}; put it above the function")
-            if not is_global and not (step.opname in _READS_A_CELL and name in cells):
-                continue
-            if is_global and name not in function.__globals__ and hasattr(builtins, name):
-                continue
-            try:
-                value = function.__globals__[name] if is_global else cells[name].cell_contents
-                for further in steps[at + 1 :]:
-                    if not isinstance(value, ModuleType) or further.opname not in _GOES_INTO:
-                        break
-                    name = f"{name}.{further.argval}"
-                    value = getattr(value, further.argval)
-            except (KeyError, ValueError, AttributeError):
-                raise TypeError(
-                    f"{_place(path)}: expected that all it uses has a value by now, found {name}, which has none; "
-                    "define it before"
-                ) from None
-            found[name] = value
-    return found.items()
