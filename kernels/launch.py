@@ -242,23 +242,23 @@ def is_compiled(op, model, scheme, members, sites, uniform, dtype):
     return _targets.is_compiled(kernel)
 
 
-def kept_with_model(build):
-    """Build once for each kernel of a model, the first argument, and keep it there, so that both are freed together."""
+def kept_with_owner(build):
+    """Build once for each owner, the first argument, such as the kernel of a model; it lives as long as that."""
 
     @wraps(build)
-    def found(model, *choices):
-        kept, key = vars(model).setdefault("_built", {}), (build, *choices)
-        return kept[key] if key in kept else kept.setdefault(key, build(model, *choices))
+    def found(owner, *choices):
+        kept, key = vars(owner).setdefault("_built", {}), (build, *choices)
+        return kept[key] if key in kept else kept.setdefault(key, build(owner, *choices))
 
     return found
 
 
-@kept_with_model
+@kept_with_owner
 def _cpu_bodies(model, family, scheme, lanes, uniform):
     return family.bodies(model, SCHEMES[scheme], _targets.cpu_team, lanes, uniform)
 
 
-@kept_with_model
+@kept_with_owner
 def _cpu_kernel(model, op, scheme, lanes, uniform, dtype):
     _require_unchanged(model)
     found = _cpu_bodies(model, _family(op), scheme, lanes, uniform)[op]
@@ -279,12 +279,12 @@ def _require_unchanged(model):
             )
 
 
-@kept_with_model
+@kept_with_owner
 def _layout(model, op, scheme, lanes, uniform):
     return built(op, model, scheme, _cuda().team, lanes, uniform).layout
 
 
-@kept_with_model
+@kept_with_owner
 def _cuda_kernel(model, op, scheme, lanes, uniform, dtype, shared):
     found = built(op, model, scheme, _cuda().team, lanes, uniform)
     return _cuda().compile_cuda(found.body, found.layout, dtype, shared), found.layout

@@ -76,7 +76,7 @@ def _kernel_alone(reach):
     return _Kernel(NAME=f"network-{reach}", REACH=reach, PARAMETERS=(), NETWORK=True, tendency=None)
 
 
-@kernels.kept_with_model
+@kernels.kept_with_owner
 def _kernel_with(base, reach):
     """The same for one that is added to a model, by the model's kernel."""
     return _Kernel(

@@ -15,16 +15,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from l96kit import _arrays
-from l96kit.kernels import (
-    _fingerprint,
-    exponential,
-    kuramoto_sivashinsky,
-    lorenz63,
-    lorenz96,
-    spectral,
-    vissio_lucarini,
-)
+from l96kit.kernels import exponential, kuramoto_sivashinsky, lorenz63, lorenz96, spectral, vissio_lucarini
 from l96kit.kernels import launch as kernels
+from l96kit.kernels._fingerprint import fingerprint, frozen
 from l96kit.kernels.dynamics import is_spectral
 from l96kit.kernels.layers import Row
 from l96kit.kernels.runge_kutta import SCHEMES
@@ -363,7 +356,8 @@ class StencilModel(Model):
 
     With several `fields`, x, x_tl, y_ad, dx/dt and x_ad are tuples, one entry a field.
 
-    They are compiled by Numba for CPU and CUDA and must be plain arithmetic (and `math`). Check them with
+    They are compiled by Numba for CPU and CUDA and must be plain arithmetic (and `math`). What they use from outside
+    (numbers, tuples, enumerations, arrays, other functions) stays what it is when the model is made. Check them with
     `l96kit.checks.check_model`.
 
     Parameters
@@ -507,8 +501,8 @@ _kernels = WeakValueDictionary()  # by what makes them; the same kernel is compi
 
 def _kernel(functions, reach, parameters, fields):
     """The kernel of a user's functions, as they are now, the same for every model that is made of them."""
-    functions = tendency, tendency_tl, tendency_ad = tuple(map(_fingerprint.frozen, functions, _SITE_FUNCTIONS))
-    made_of = _fingerprint.fingerprint(*functions)
+    functions = tendency, tendency_tl, tendency_ad = tuple(map(frozen, functions, _SITE_FUNCTIONS))
+    made_of = fingerprint(*functions)
     kernel = _SiteKernel(
         NAME=f"user-{made_of}-{reach}-{len(parameters)}-{fields}",
         MADE_OF=((made_of, functions),),

@@ -17,8 +17,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import numpy as np
 
 from l96kit import _arrays
-from l96kit.kernels import _fingerprint
 from l96kit.kernels import launch as kernels
+from l96kit.kernels._fingerprint import fingerprint, frozen
 from l96kit.kernels.observing import FUNCTIONS, of_one_number
 
 LEAST_DIRECTION = 0.5  # of a mean of places on a ring, as angles: below, they lie all around
@@ -153,7 +153,7 @@ class ObservationOperator:
     @property
     def kernel(self):
         """What its kernels are built from."""
-        return _kernel(_function(self.function))
+        return _kernel(_function_of(self.function))
 
     def _launch(self, op, data, output, x):
         if x.size and output.size:
@@ -235,7 +235,7 @@ class Pointwise:
 
     @cached_property
     def _function(self):
-        return _own_function(_fingerprint.frozen(self.value, "value"), _fingerprint.frozen(self.slope, "slope"))
+        return _users_function(frozen(self.value, "value"), frozen(self.slope, "slope"))
 
 
 def _try(function, name):
@@ -290,17 +290,17 @@ class _Function(SimpleNamespace):
 
 
 _FUNCTIONS = {name: _Function(name=name, functions=pair, made_of=()) for name, pair in FUNCTIONS.items()}
-_own_functions = WeakValueDictionary()  # by their fingerprint; the same function is compiled once
+_users_functions = WeakValueDictionary()  # by their fingerprint; the same function is compiled once
 
 
-def _own_function(*functions):
-    made_of = _fingerprint.fingerprint(*functions)
+def _users_function(*functions):
+    made_of = fingerprint(*functions)
     own = tuple(map(of_one_number, functions))
     function = _Function(name=f"user-{made_of}", functions=own, made_of=((made_of, functions),))
-    return _own_functions.setdefault(made_of, function)
+    return _users_functions.setdefault(made_of, function)
 
 
-def _function(chosen):
+def _function_of(chosen):
     return chosen._function if isinstance(chosen, Pointwise) else _FUNCTIONS[chosen]
 
 
@@ -310,7 +310,7 @@ class _Kernel(SimpleNamespace):
     __hash__ = object.__hash__
 
 
-@kernels.kept_with_model
+@kernels.kept_with_owner
 def _kernel(function):
     name, made_of = f"observation-{function.name}", function.made_of
     return _Kernel(NAME=name, REACH=0, PARAMETERS=(), OBSERVED=function.functions, MADE_OF=made_of)
@@ -320,7 +320,7 @@ def observed_model(model, chosen):
     """The kernel of a model that is observed with h; it lives as long as both."""
     if chosen == "identity":
         return model
-    function = _function(chosen)
+    function = _function_of(chosen)
     of_models = vars(function).setdefault("of_models", WeakKeyDictionary())
     if model not in of_models:
         own = {key: getattr(model, key) for key in dir(model) if not key.startswith("_")}

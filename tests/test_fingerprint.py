@@ -89,6 +89,7 @@ DIFFERENT = [
     (((1,), 2), (1, (2,))),
     (Rates(1.0, 2.0), (1.0, 2.0)),
     (Rates(1.0, 2.0), Turned(1.0, 2.0)),
+    (Rates(1.0, 2.0), NamedTuple("Rates", [("fast", float), ("slow", float)])(1.0, 2.0)),
     (Rates(1.0, 2.0), Rates(1.0, 3.0)),
     (member(2), member(5)),
     (type(member(2)), type(member(5))),
