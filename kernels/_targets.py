@@ -8,6 +8,7 @@ numbers one of them handles at once; nothing else differs between the targets.
 """
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from l96kit.kernels._fingerprint import rebuilt
 
 ALIGNMENT = 64  # bytes: one cache line, and the widest vector
 WORTH_A_THREAD = 200_000  # site-steps of Lorenz-96; below, starting a thread costs more than it saves
+WITHOUT_A_LOOK = 20_000_000  # the same: so many a thread does before it looks whether it shall stop, 10 ms or so
 
 
 # Small pieces are copied into their caller by Numba, large ones by LLVM: Numba alone would compile an adjoint for a
@@ -128,12 +130,17 @@ def aligned(room, size):
 def run_cpu(kernel, arrays, data, tiles, size, dtype, threads, effort):
     """Run a kernel over all tiles, shared among threads; the result does not depend on their number.
 
-    `arrays` is how many tile arrays the body works in, `size` the length of one; `effort` is in site-steps.
+    `arrays` is how many tile arrays the body works in, `size` the length of one; `effort` is in site-steps. Ctrl-C is
+    heard between tiles: then those that were not begun are left out.
     """
+    together, stop = max(1, int(tiles * WITHOUT_A_LOOK // max(effort, 1))), threading.Event()
 
     def part(first, last):
         room, length = workspace(arrays, size, dtype)
-        kernel(first, last, length, data, room)
+        for begin in range(first, last, together):
+            if stop.is_set():
+                break
+            kernel(begin, min(begin + together, last), length, data, room)
 
     parts = max(1, min(threads, tiles, int(effort // WORTH_A_THREAD)))
     bounds = [tiles * i // parts for i in range(parts + 1)]
@@ -141,8 +148,12 @@ def run_cpu(kernel, arrays, data, tiles, size, dtype, threads, effort):
         part(0, tiles)
         return
     with ThreadPoolExecutor(parts) as pool:
-        for done in [pool.submit(part, *pair) for pair in zip(bounds, bounds[1:])]:
-            done.result()
+        try:
+            for done in [pool.submit(part, *pair) for pair in zip(bounds, bounds[1:])]:
+                done.result()
+        except BaseException:  # above all Ctrl-C, of which the other threads hear nothing
+            stop.set()
+            raise
 
 
 def default_threads():

@@ -61,11 +61,9 @@ def _lent(shape, dtype, device):
         room = np.empty(0, np.uint8)
     if room.size < wanted + _targets.ALIGNMENT:
         room = np.empty(wanted + _targets.ALIGNMENT, np.uint8)
-    try:
-        yield _targets.aligned(room, wanted).view(dtype).reshape(shape)
-    finally:
-        if room.size <= SPARE_BYTES:
-            _spare.append(room)
+    yield _targets.aligned(room, wanted).view(dtype).reshape(shape)
+    if room.size <= SPARE_BYTES:  # after an interruption a thread may still write to it, so then it is not lent again
+        _spare.append(room)
 
 
 def tape_bytes(model, members, sites, dtype):
@@ -206,6 +204,11 @@ def filter_room(method, shape, observations, dtype):
     return filters.room_of(method, members, observations, sites, lanes_for(members, sites, dtype), MATRIX_NUMBERS)
 
 
+def weight(model, p):
+    """How many times longer than one of Lorenz-96 a site-step takes, about."""
+    return TRANSFORMS if is_spectral(model) else 1 + multiplications(p[1])
+
+
 def _array_size(model, team, lanes, sites):
     fields = fields_of(model)
     return fields * tile_size(team, lanes, sites // fields, model.REACH)
@@ -214,7 +217,7 @@ def _array_size(model, team, lanes, sites):
 def _launch(op, model, scheme, data, outputs, shape, effort, device, threads, arrays=0):
     """`arrays` are those that an operation needs beyond what model and scheme do."""
     tiles, lanes, sites, dtype = shape
-    effort *= TRANSFORMS if is_spectral(model) else 1 + multiplications(data[1][1])
+    effort *= weight(model, data[1])
     uniform = _are_uniform(data[1])
     team = _targets.cpu_team if device == "cpu" else _cuda().team
     size = _array_size(model, team, lanes, sites)

@@ -126,8 +126,9 @@ def bodies(model, tableau, team, lanes, uniform):
 
     @inline
     def trajectory_tl(tile, data, work):
-        """y_tl[t] is the tangent at the times of y, along the trajectory that starts at x."""
-        x, p, x_tl, p_tl, dt, every, y_tl = data
+        """y_tl[t] is the tangent at the times of y, along the trajectory that starts at x and ends at `later`, from
+        which a next call goes on."""
+        x, p, x_tl, p_tl, dt, every, later, y_tl = data
         (state, state_next), stage_states, kept, tiles = work[:4]
         (tangent, tangent_next), stage_tangents, kept_tl, tiles_tl, rest = work[4:]
         start, n = U(tile) * size, length(x)
@@ -144,6 +145,7 @@ def bodies(model, tableau, team, lanes, uniform):
                 tangent, tangent_next = tangent_next, tangent
             sync()
             store(tangent, y_tl[t], start)
+        store(state, later, start)
 
     @inline
     def trajectory_ad(tile, data, work):

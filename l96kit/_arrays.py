@@ -1,7 +1,11 @@
 """The border: what comes in is checked and brought into the form of the kernels, what goes out into the user's."""
 
+import math
 import operator
+import os
+import sys
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
@@ -143,13 +147,32 @@ def output(out, shape, dtype, name="out"):
 
 
 def _room(shape, dtype):
+    wanted = math.prod(map(int, shape)) * np.dtype(dtype).itemsize
+    what = wanted, "trajectory", "store fewer times with a larger `every`"
+    require_memory(*what)
     try:
         return np.empty(shape, dtype)
-    except (MemoryError, ValueError):
-        size = float(np.prod([float(length) for length in shape])) * np.dtype(dtype).itemsize / 2**30
-        raise MemoryError(
-            f"trajectory: expected memory for {size:.3g} GiB, found too little; store fewer times with a larger `every`"
-        ) from None
+    except MemoryError:  # of what there is, this process gets less
+        raise _too_little(*what) from None
+
+
+def require_memory(wanted, name, remedy):
+    """Refuse what would take more bytes than there are, before any work: much later it would end the process."""
+    if wanted > _memory():
+        raise _too_little(wanted, name, remedy)
+
+
+def _too_little(wanted, name, remedy):
+    return MemoryError(f"{name}: expected memory for {wanted / 2**30:.3g} GiB, found too little; {remedy}")
+
+
+@cache
+def _memory():
+    """Bytes of this machine, or what a process may address where it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return sys.maxsize
 
 
 def positive(value, name, unit=""):

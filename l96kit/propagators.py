@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._adjoint import AdjointRun
 from l96kit._arrays import members, times
-from l96kit._progress import progress_bar
-from l96kit.checkpoints import reverse_in_segments
+from l96kit._progress import Pace, progress_bar
 from l96kit.kernels import launch as kernels
 from l96kit.kernels.schemes import SCHEMES
 from l96kit.models import Model, _broadcast
 
-PIECE = 400_000_000  # site-steps of one call of a kernel, under a second: then the bar moves and Ctrl-C is heard
+PIECE = 20_000_000  # site-steps of the first turn of a run, a hundredth of a second for Lorenz-96
 SMALL_ENSEMBLE = 100  # sites, of all members; a step of fewer takes as long
+MOST_STEPS = 10**12  # a day for one state of 40 sites
 MOST_TIMES = 2**31
-TAPE_BYTES = 512 * 2**20  # of states that an adjoint keeps at once; a longer window is cut into segments
+TAPE_BYTES = 512 * 2**20  # of the states of a window, up to which its cost is asked but once
 
 
 class BlowUpError(ArithmeticError):
@@ -89,8 +90,11 @@ class Propagator:
         return self.forecast(x, 1, out)
 
     def forecast(self, x, steps, out=None, progress=False):
-        """The state `steps` steps later: x (..., site) to (..., site); nothing in between is kept."""
-        x, steps = self._ensemble(x), _arrays.count(steps, "steps", 0)
+        """The state `steps` steps later: x (..., site) to (..., site); nothing in between is kept.
+
+        `out` may be x itself, and changes only when the run has come to its end; progress : show a bar.
+        """
+        x, steps = self._ensemble(x), step_count(steps, "steps", 0)
         if not _arrays.on_device(x):
             out = _arrays.output(out, x.shape, x.dtype)
         y = self.trajectory(x, steps, every=max(steps, 1), progress=progress)
@@ -107,8 +111,9 @@ class Propagator:
         ----------
         x : (..., site) float32 or float64, dimensionless
         steps : how many time steps, a multiple of `every`; 0 gives x alone
-        out : array (steps / every + 1, ..., site), optional
-        progress : show a bar (on a terminal)
+        out : array (steps / every + 1, ..., site), optional. If the run is interrupted or blows up, it has the states
+            up to there, and NaN beyond.
+        progress : show a bar (on a terminal or in a notebook)
 
         Returns
         -------
@@ -126,20 +131,28 @@ class Propagator:
         else:
             y = _arrays.output(out, (intervals + 1, *x.shape), x.dtype)
             x = x.copy() if np.may_share_memory(x, y) else x  # kernels are told that their arrays are distinct
-        whole = times(y)
-        contiguous = np.shares_memory(whole, y) if isinstance(y, np.ndarray) else True
-        self._run(members(x), self._parameters(x), whole, every, progress, x.shape)
-        if not contiguous:
-            y[...] = whole.reshape(y.shape)
+        whole, done = times(y), 0
+        try:
+            with progress_bar(intervals * every, "steps", progress) as bar:
+                for more in self._run(members(x), self._parameters(x), whole, every, x.shape):
+                    done += more
+                    bar.update(more)
+        except BaseException:
+            if out is not None:
+                whole[0], whole[done // every + 1 :] = members(x), np.nan
+            raise
+        finally:
+            if isinstance(y, np.ndarray) and not np.shares_memory(whole, y):
+                y[...] = whole.reshape(y.shape)
         return y
 
     # --- tangent ---------------------------------------------------------------------------------------------------
 
-    def trajectory_tl(self, x, x_tl, steps, every=1, parameters_tl=None):
+    def trajectory_tl(self, x, x_tl, steps, every=1, parameters_tl=None, progress=False):
         """The tangent of `trajectory` about the run from x, in the direction x_tl (and of the parameters).
 
-        x, x_tl : (..., site), broadcast against each other; parameters_tl : dict of name -> change, optional.
-        Returns (time, ..., site), linear in (x_tl, parameters_tl).
+        x, x_tl : (..., site), broadcast against each other; parameters_tl : dict of name -> change, optional;
+        progress : show a bar. Returns (time, ..., site), linear in (x_tl, parameters_tl).
         """
         x = self._state(x)
         x_tl = self._state(x_tl, "x_tl", x.dtype)
@@ -148,15 +161,25 @@ class Propagator:
         x = x if x.size == self.model.sites else x_wide  # one state alone serves all members as it is
         shape = x_tl.shape
         p, p_tl = self.model.parameter_pair(parameters_tl, shape, x.dtype, self.dt)
-        y_tl = np.empty((intervals + 1, *shape), x.dtype)
-        data = (members(x), p, members(x_tl), p_tl, float(self.dt), every, times(y_tl))
-        self._launch("trajectory_tl", data, 1, intervals * every)
-        if not np.isfinite(y_tl[-1]).all():
-            self.trajectory(x, steps, every)  # if it is the run itself that blew up, then this says where
-            raise OverflowError(
-                f"x_tl: expected a tangent within the range of {x.dtype}, found it beyond after {steps} steps for "
-                f"member {_first_bad(y_tl[-1], shape)}; take fewer steps and rescale it in between"
-            )
+        y_tl = _arrays.output(None, (intervals + 1, *shape), x.dtype)
+
+        def advance(states, every, y_tl):
+            later, (state, tangent) = np.empty_like(y_tl[0]), states
+            data = (state, p, tangent, p_tl, float(self.dt), every, later, y_tl)
+            self._launch("trajectory_tl", data, 2, (len(y_tl) - 1) * every)
+            return later, y_tl[-1]
+
+        done = 0
+        with progress_bar(intervals * every, "steps", progress) as bar:
+            for piece, more in self._in_turns(advance, (members(x), members(x_tl)), times(y_tl), every, p):
+                done += more
+                bar.update(more)
+                if not np.isfinite(piece[-1]).all():
+                    self.forecast(x, done)  # if it is the run itself that blew up, then this says where
+                    raise OverflowError(
+                        f"x_tl: expected a tangent within the range of {x.dtype}, found it beyond after {done} steps "
+                        f"for member {_first_bad(piece[-1], shape)}; take fewer steps and rescale it in between"
+                    )
         return y_tl
 
     def step_tl(self, x, x_tl, parameters_tl=None):
@@ -165,11 +188,12 @@ class Propagator:
 
     # --- adjoint ---------------------------------------------------------------------------------------------------
 
-    def trajectory_ad(self, x, y_ad, every=1):
+    def trajectory_ad(self, x, y_ad, every=1, parameters=True, progress=False):
         """The transpose of `trajectory_tl`: from a forcing at each stored time back to the start and the parameters.
 
         x : (..., site), where the trajectory starts; y_ad : (time, ..., site), the derivative of a scalar with respect
-        to each stored state. Returns x_ad (..., site) and a dict of name -> gradient, shaped as the parameter.
+        to each stored state; parameters, progress : as in `gradient`. Returns x_ad (..., site) and a dict of name ->
+        gradient, shaped as the parameter.
         """
         x = self._state(x)
         y_ad = self._state(y_ad, "y_ad", x.dtype)
@@ -179,7 +203,8 @@ class Propagator:
                 f"y_ad: expected shape (time, {', '.join(map(str, x.shape))}), found {y_ad.shape}; "
                 "one slice for each stored time"
             )
-        return self.gradient(x, lambda y, t: (0.0, y_ad[t // every]), (len(y_ad) - 1) * every, every)[1:]
+        intervals = self._intervals((len(y_ad) - 1) * every, every)
+        return self._adjoint(x, intervals, every, times(y_ad), None, None, parameters, progress)
 
     def step_ad(self, x, y_ad):
         """The transpose of `step_tl`: y_ad (..., site) to (x_ad, dict of parameter gradients)."""
@@ -190,7 +215,7 @@ class Propagator:
             )
         return self.trajectory_ad(x, np.stack([np.zeros_like(y_ad), y_ad]))
 
-    def gradient(self, x, cost, steps, every=1, checkpoints=None, parameters=True):
+    def gradient(self, x, cost, steps, every=1, checkpoints=None, parameters=True, progress=False):
         """A scalar of a trajectory and its gradient with respect to where it starts and to the parameters.
 
         Parameters
@@ -200,10 +225,13 @@ class Propagator:
             array; J is a number or one a member; y_ad, like y, is dJ/dy. A cost must be a sum over times if the window
             is long or `checkpoints` is given, since it is then called for one part of the trajectory after another.
         steps, every : as in `trajectory`
-        checkpoints : how many states may be kept at once; None keeps all up to half a GiB. The gradient is the same
-            to the last bit, at the cost of computing states again.
+        checkpoints : how many states may be kept at once. None asks the cost for the whole trajectory if the states
+            of all its steps take half a GiB or less, otherwise for parts of that size; besides, it keeps states as
+            it is fastest, in a few MiB. The gradient is the same to the last bit, at the cost of computing states
+            again.
         parameters : whether the gradient in the parameters is wanted; without that in its weights, the adjoint of a
             network takes two thirds of the time
+        progress : show a bar (on a terminal or in a notebook)
 
         Returns
         -------
@@ -211,42 +239,36 @@ class Propagator:
         x_ad : (..., site), dJ/dx
         parameters_ad : dict of name -> array shaped as the parameter, dJ/dp; empty if it is not wanted
 
+        Raises
+        ------
+        BlowUpError, OverflowError
+            where the run or its adjoint leaves the finite numbers. What is made for minimisers gives an infinite cost
+            instead: see `l96kit.variational`.
+
         Source: Griewank & Walther (2000), algorithm 799, for the schedule of checkpoints.
         """
         x = self._state(x)
         intervals, every = self._intervals(steps, every), int(every)
-        start, p = members(x), self._parameters(x)
-        per_interval = every * kernels.tape_bytes(self.model.kernel, *start.shape, x.dtype)
-        segment = max(1, TAPE_BYTES // per_interval)
-        if checkpoints is not None:
-            segment = max(1, _arrays.count(checkpoints, "checkpoints") // every)
-        segment = min(segment, max(intervals, 1))
-        x_ad = np.zeros_like(start)
-        p_ad = kernels.zero_gradients(self.model.kernel, p, *start.shape, x.dtype, self.device, weights=parameters)
         total = []
 
-        def advance(state, first, last):
-            y = np.empty((2, *start.shape), x.dtype)
-            self._run(state, p, y, (last - first) * every, False, x.shape, first * every)
-            return y[1]
+        def forcing(y, t):
+            J, y_ad = self._cost(cost, y.reshape(len(y), *x.shape), t)
+            total.append(J)
+            return times(y_ad)
 
-        def reverse(state, first, last):
-            y = np.empty((last - first + 1, *start.shape), x.dtype)
-            with kernels.tape(self.model.kernel, *start.shape, (last - first) * every, x.dtype) as tape:
-                self._run(state, p, y, every, False, x.shape, first * every, tape)
-                begin = 0 if first == 0 else 1  # the first state of a segment is the last of the one before
-                t = np.arange(first + begin, last + 1) * every
-                J, forcing = self._cost(cost, y.reshape(len(y), *x.shape)[begin:], t)
-                total.append(J)
-                y_ad = forcing.reshape(len(t), *start.shape)
-                if (first, last) != (0, intervals):
-                    y_ad = np.concatenate([np.zeros_like(y[:begin]), y_ad])
-                    y_ad[-1] += x_ad
-                    x_ad[...] = 0
-                data = (tape, p, float(self.dt), every, y_ad, x_ad, p_ad)
-                self._launch("trajectory_ad", data, 2, (last - first) * every)
+        part = TAPE_BYTES // kernels.tape_bytes(self.model.kernel, *members(x).shape, x.dtype)
+        if checkpoints is not None:
+            part = _arrays.count(checkpoints, "checkpoints")
+        found = self._adjoint(x, intervals, every, forcing, part, checkpoints, parameters, progress)
+        return sum(total[1:], total[0]), *found
 
-        reverse_in_segments(start, intervals, segment, checkpoints, advance, reverse)
+    def _adjoint(self, x, intervals, every, forcing, part, checkpoints, parameters, progress):
+        """What comes back to x and to the parameters; see `AdjointRun`."""
+        steps = intervals * every
+        with progress_bar(steps, "steps", progress) as bar:
+            run = AdjointRun(self, x, every, forcing, part, checkpoints, parameters, bar)
+            run.through(intervals)
+        x_ad, p_ad = run.x_ad, run.p_ad
         if not np.isfinite(x_ad).all():
             raise OverflowError(
                 f"gradient: expected finite numbers, found none for member {_first_bad(x_ad, x.shape)}; either y_ad "
@@ -257,17 +279,17 @@ class Propagator:
             raise OverflowError(
                 f"gradient: expected numbers within the range of {x.dtype}, found more for {names}; use float64"
             )
-        parameters_ad = self.model.parameter_gradients(p_ad, x.shape) if parameters else {}
-        return sum(total[1:], total[0]), x_ad.reshape(x.shape), parameters_ad
+        return x_ad.reshape(x.shape), self.model.parameter_gradients(p_ad, x.shape) if parameters else {}
 
     # --- matrices --------------------------------------------------------------------------------------------------
 
-    def jacobian(self, x, steps=1):
+    def jacobian(self, x, steps=1, progress=False):
         """The matrices d x_i(steps) / d x_j(0) about the runs from x (..., site): (..., site, site).
 
-        Perturbations of sites so far apart that no site feels two of them share a tangent.
+        Perturbations of sites so far apart that no site feels two of them share a tangent. progress : show a bar.
         """
-        x, steps, sites = self._state(x), _arrays.count(steps, "steps"), self.model.sites
+        x, steps, sites = self._state(x), step_count(steps, "steps"), self.model.sites
+        _arrays.require_memory(x.nbytes * sites, "jacobian", "use `linear_operator`, or fewer members at once")
         fields, ring = self.model.fields, self.model.ring
         left, right = (SCHEMES[self.scheme].stages * steps * reach for reach in self.model.sight)
         between = _spacing(ring, left + right + 1)
@@ -275,7 +297,7 @@ class Propagator:
         for field in range(fields):
             directions[field, np.arange(ring) % between, ..., field, np.arange(ring)] = 1
         directions = directions.reshape(fields * between, *directions.shape[2:-2], sites)
-        found = self.trajectory_tl(x, directions, steps, steps)[1]
+        found = self.trajectory_tl(x, directions, steps, steps, progress=progress)[1]
         if between < ring:
             shared = found.reshape(fields, between, *x.shape[:-1], fields, ring)
             columns = np.zeros((fields, ring, *x.shape[:-1], fields, ring), x.dtype)
@@ -290,7 +312,7 @@ class Propagator:
         """The same as a `scipy.sparse.linalg.LinearOperator` (site, site): products with tangent and adjoint alone."""
         from scipy.sparse.linalg import LinearOperator
 
-        x, steps = self._one_state(x), _arrays.count(steps, "steps")
+        x, steps = self._one_state(x), step_count(steps, "steps")
 
         def forward(v):
             if np.iscomplexobj(v):
@@ -336,7 +358,7 @@ class Propagator:
 
     @staticmethod
     def _intervals(steps, every):
-        steps, every = _arrays.count(steps, "steps", 0), _arrays.count(every, "every")
+        steps, every = step_count(steps, "steps", 0), step_count(every, "every")
         if steps % every:
             below = steps - steps % every
             raise ValueError(
@@ -369,45 +391,71 @@ class Propagator:
     def _launch(self, op, data, outputs, steps):
         kernels.launch(op, self.model.kernel, self.scheme, data, outputs, steps, self.device, self.threads)
 
-    def _run(self, x, p, y, every, progress, shape, first_step=0, tape=None):
-        """Fill y (time, member, site) from x (member, site), in pieces; a blow-up is reported with its step.
+    def _run(self, x, p, y, every, shape, first_step=0):
+        """Fill y (time, member, site) from x (member, site); yields after each turn how many steps it took.
 
-        `shape` is that of the user's ensemble, and `first_step` the step at x, for that report.
+        A blow-up is reported with its step; `shape` is that of the user's ensemble, and `first_step` the step at x.
         """
-        intervals, size = len(y) - 1, max(x.shape[0] * x.shape[1], SMALL_ENSEMBLE)
-        inner = every if tape is not None else max(1, min(every, PIECE // size))
-        no_tape = kernels.empty((1, 0, 1), x.dtype, self.device)
-        if intervals == 0:
-            y[0] = x
-            return
-        with progress_bar(intervals * every, "steps", progress) as bar:
-            done = 0
-            while done < intervals:
-                more = intervals - done if tape is not None else min(intervals - done, max(1, PIECE // (size * every)))
-                state = x if done == 0 else y[done]
-                if inner == every:
-                    piece = y[done : done + more + 1]
-                    self._step_on(state, p, every, piece, no_tape if tape is None else tape)
-                else:
-                    y[done] = state
-                    for begin in range(0, every, inner):
-                        pair = np.empty((2, *x.shape), x.dtype)
-                        self._step_on(state, p, min(inner, every - begin), pair, no_tape)
-                        state = pair[1]
-                        bar.update(min(inner, every - begin))
-                    y[done + 1] = state
-                if not _arrays.on_device(y) and not np.isfinite(y[done + more]).all():
-                    self._report(p, y[: done + more + 1], every, shape, first_step)
-                done += more
-                if inner == every:
-                    bar.update(more * every)
+        no_tape, done = kernels.empty((1, 0, 1), x.dtype, self.device), 0
+
+        def advance(state, every, y):
+            self._step_on(state, p, every, y, no_tape)
+            return y[len(y) - 1]
+
+        for piece, more in self._in_turns(advance, x, y, every, p):
+            if not _arrays.on_device(y) and not np.isfinite(piece[-1]).all():
+                good, broken = self._where(p, piece, more // (len(piece) - 1))
+                yield good
+                done += good
+                kept = y[: done // every + 1].reshape(-1, *shape)
+                raise BlowUpError(first_step + done + 1, _first_bad(broken, shape), kept, self.dt)
+            done += more
+            yield more
+
+    def _run_taped(self, x, p, y, every, tape, shape, first_step):
+        """The same in one call, with the state before each step on a tape."""
+        self._step_on(x, p, every, y, tape)
+        if not np.isfinite(y[-1]).all():
+            good, broken = self._where(p, y, every)
+            kept = y[: good // every + 1].reshape(-1, *shape)
+            raise BlowUpError(first_step + good + 1, _first_bad(broken, shape), kept, self.dt)
+
+    def _in_turns(self, advance, state, y, every, p):
+        """Fill y, times `every` steps apart, in turns; yields after each the piece it filled, and how many steps it took.
+
+        advance(state, every, piece) fills a piece of y, or two states within an interval, and returns what the next
+        one goes on from.
+        """
+        steps, done = (len(y) - 1) * every, 0
+        if not steps:
+            y[0] = state[1] if isinstance(state, tuple) else state
+        size = max(y.shape[1] * y.shape[2], SMALL_ENSEMBLE)
+        pace = Pace(PIECE // (size * kernels.weight(self.model.kernel, p)))
+        while done < steps:
+            time, begun = divmod(done, every)
+            if begun or pace.units < every:
+                between = min(pace.units, every - begun)
+                piece = np.empty((2, *y.shape[1:]), y.dtype)
+            else:
+                between = every
+                piece = y[time : time + 1 + min(pace.units // every, len(y) - 1 - time)]
+            taken = (len(piece) - 1) * between
+            with pace.turn(taken):
+                state = advance(state, between, piece)
+            done += taken
+            if between < every:
+                if not begun:
+                    y[time] = piece[0]
+                y[time + 1] = piece[1]
+            yield piece, taken
 
     def _step_on(self, x, p, every, y, tape):
         data = (x, p, float(self.dt), every, y, tape)
         self._launch("trajectory", data, 2, (len(y) - 1) * every)
 
-    def _report(self, p, y, every, shape, first_step):
-        """Find the first bad step: the first stored time that is not finite, then by halves, as nothing heals later."""
+    def _where(self, p, y, every):
+        """How many steps were good, of those from y[0] to the first time that is not finite, and the state after the
+        next one; found by halves, as nothing heals later."""
         bad = next(t for t in range(len(y)) if not np.isfinite(y[t]).all())
         good, state, step, broken = (bad - 1) * every, y[bad - 1], bad * every, y[bad]
         while step - good > 1:
@@ -418,7 +466,27 @@ class Propagator:
                 good, state = middle, pair[1]
             else:
                 step, broken = middle, pair[1]
-        raise BlowUpError(first_step + step, _first_bad(broken, shape), y[:bad].reshape(bad, *shape), self.dt)
+        return good, broken
+
+
+def step_count(steps, name, least=1):
+    """A whole number of time steps."""
+    if _arrays.count(steps, name, least) > MOST_STEPS:
+        raise ValueError(
+            f"{name}: expected at most {MOST_STEPS:,} time steps, found {steps:,}; they would take years: take fewer"
+        )
+    return int(steps)
+
+
+def steps_of(time, name, propagator):
+    """The same of a time in units of the model."""
+    steps = round(_arrays.positive(time, name, " of time units") / propagator.dt)
+    if steps > MOST_STEPS:
+        raise ValueError(
+            f"{name}: expected at most {MOST_STEPS * propagator.dt:g} time units, found {time:g}; they would take "
+            "years: take fewer"
+        )
+    return steps
 
 
 def _spacing(sites, width):

@@ -27,7 +27,7 @@ ARGUMENTS = {
     "tendency_tl": (2, _P, 2, _P, 2),
     "tendency_ad": (2, _P, 2, 2, _P_AD),
     "trajectory": (2, _P, float64, int64, 3, 3),
-    "trajectory_tl": (2, _P, 2, _P, float64, int64, 3),
+    "trajectory_tl": (2, _P, 2, _P, float64, int64, 2, 3),
     "trajectory_ad": (3, _P, float64, int64, 3, 2, _P_AD),
     "observe": (2, _P, (*_OBSERVED, int64), 2),
     "observe_tl": (2, _P, 2, (*_OBSERVED, int64), 2),
