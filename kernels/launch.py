@@ -160,24 +160,36 @@ def launch_observing(op, kernel, data, outputs, observations, device="cpu", thre
 
 def launch_filter(method, model, scheme, data, threads=None):
     """The same for `kernels.filters`, where a tile stands for an experiment; on the CPU alone."""
-    x, (_, every, lag, iterations), values = data[0], data[2], data[4][0]
+    x, clock, values = data[0], data[2], data[4][0]
     (experiments, members, sites), lanes = x.shape, lanes_for(*x.shape[1:], x.dtype)
     sizes, numbers = filter_room(method, x.shape, values.shape[2], x.dtype)
     arrays = -(-numbers // _array_size(model, _targets.cpu_team, lanes, sites))
-    effort = x.size * len(values) * (every + members) * (1 + lag * iterations)
+    effort = len(values) * filter_effort(x, clock)
     shape = experiments, lanes, sites, x.dtype
     _launch(method, model, scheme, (*data, (*sizes, arrays)), 0, shape, effort, "cpu", threads, arrays)
 
 
 def launch_gauss_newton(model, scheme, data, threads=None):
     """The same for `kernels.gauss_newton`."""
-    x, (_, every, lag, iterations), values, columns = data[0], data[3], data[5][0], data[6][0]
+    x, clock, values, columns = data[0], data[3], data[5][0], data[6][0]
     (experiments, _, sites), lanes = x.shape, lanes_for(*columns.shape, x.dtype)
     numbers = gauss_newton.room_of(len(columns), values.shape[2], sites, lanes)
     arrays = -(-numbers // _array_size(model, _targets.cpu_team, lanes, sites))
-    effort = experiments * columns.size * len(values) * (1 + every * lag * iterations)
+    effort = len(values) * gauss_newton_effort(experiments, columns, clock)
     shape = experiments, lanes, sites, x.dtype
     _launch(gauss_newton.METHOD, model, scheme, (*data, arrays), 0, shape, effort, "cpu", threads, arrays)
+
+
+def filter_effort(x, clock):
+    """Of a cycle of all experiments x (experiment, member, site), in site-steps; `clock` as `kernels.filters` has it."""
+    _, every, lag, iterations = clock
+    return x.size * (every + x.shape[1]) * (1 + lag * iterations)
+
+
+def gauss_newton_effort(experiments, columns, clock):
+    """The same of `kernels.gauss_newton`."""
+    _, every, lag, iterations = clock
+    return experiments * columns.size * (1 + every * lag * iterations)
 
 
 def padded(matrix, members, dtype):

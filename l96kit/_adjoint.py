@@ -6,8 +6,8 @@ from l96kit import _arrays
 from l96kit.checkpoints import reverse_in_segments
 from l96kit.kernels import launch as kernels
 
-CACHE_BYTES = 8 * 2**20  # of states that an adjoint is linearised about; beyond, to compute them again is faster
-PIECE = 200_000_000  # site-steps that an adjoint goes back in one call, under a second
+CACHE_BYTES = 32 * 2**20  # of states that an adjoint is linearised about; beyond, to compute them again is faster
+PIECE = 100_000_000  # site-steps that an adjoint goes back in one call, under a second
 MOST_KEPT = 1024  # states within an interval
 
 

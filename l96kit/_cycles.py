@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from l96kit import _arrays
-from l96kit._progress import progress_bar
+from l96kit._progress import progress_bar, turns
 from l96kit.kernels import launch as kernels
 from l96kit.observation_operators import observed_model
 from l96kit.observations import Observations
-from l96kit.propagators import BlowUpError, Propagator
+from l96kit.propagators import PIECE, BlowUpError, Propagator, step_count
 
-BLOCK_CYCLES = 500  # that one call goes through
+BLOCK_CYCLES = 500  # that one call goes through, at most
 
 
 class OfCycles(_arrays.OfArrays):
@@ -44,14 +44,15 @@ class Cycles(NamedTuple):
     truth: np.ndarray
     leading: tuple
 
-    def blocks(self, cycles, progress, name):
-        """Slices of so many cycles, with a bar; and for each what `kernels.filters` has of the observations."""
-        times = len(self.values)
-        with progress_bar(times, "cycles", progress, name) as bar:
-            for begin in range(0, times, cycles):
-                now = slice(begin, min(begin + cycles, times))
-                yield now, ((*self.operator, begin), (self.values[now], self.root))
-                bar.update(now.stop - begin)
+    def blocks(self, effort, most, progress, name):
+        """Slices of at most so many cycles, with a bar; and for each what `kernels.filters` has of the observations.
+
+        effort : of a cycle of all experiments, in site-steps
+        """
+        with progress_bar(len(self.values), "cycles", progress, name) as bar:
+            for now in turns(len(self.values), PIECE // max(1, effort), most):
+                yield now, ((*self.operator, now.start), (self.values[now], self.root))
+                bar.update(now.stop - now.start)
 
 
 def checked(propagator, observations, x, every, members=None, name="start"):
@@ -81,7 +82,7 @@ def checked(propagator, observations, x, every, members=None, name="start"):
             f"{name}: expected shape {expected}, {wanted} for each experiment, found {x.shape}; those of the "
             f"observations are {leading}"
         )
-    _arrays.count(every, "every")
+    step_count(every, "every")
     return x
 
 

@@ -1,4 +1,5 @@
-"""What finds the minimum of a cost of least squares: L-BFGS of SciPy, and the iteration of Gauss and Newton.
+"""What finds the minimum of a cost of least squares: L-BFGS of SciPy, and the iteration of Gauss and Newton; and what
+any minimiser is told where a model blows up.
 
 A problem has `cost(z)`, which gives the cost, infinite where the model blows up, and its gradient; and `linearised(z)`,
 which gives d and an operator A such that the cost of z + s is about 1/2 |A s - d|^2.
@@ -8,6 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from l96kit.propagators import BlowUpError
+
+BLOW_UPS = BlowUpError, OverflowError  # of a run, of its adjoint
 HALVINGS = 30  # of a step that leads up
 
 
@@ -17,6 +21,17 @@ class Minimum(NamedTuple):
     iterations: int
     evaluations: int
     converged: bool
+
+
+def or_infinite(J, *gradients):
+    """A cost (...) and its gradients (..., n): an infinite one and zeros where any of them is not finite.
+
+    A line search takes that for a step too long.
+    """
+    good = np.isfinite(J)
+    for gradient in gradients:
+        good = good & np.isfinite(gradient).all(axis=-1).reshape(-1, *np.shape(J)).all(axis=0)
+    return np.where(good, J, np.inf)[()], *(np.where(good[..., None], g, g.dtype.type(0)) for g in gradients)
 
 
 def l_bfgs(problem, z, iterations, tolerance) -> Minimum:

@@ -27,13 +27,14 @@ class _Silent:
 
 @contextmanager
 def progress_bar(total, unit, wanted=True, label=None):
-    """A bar of `total` units, if it is wanted and somebody sees it."""
+    """A bar of `total` units, None if nobody knows, if it is wanted and somebody sees it."""
     if not (wanted and is_watched()):
         yield _Silent()
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, unit=unit, desc=label, delay=0.5, unit_scale=total >= LARGE, dynamic_ncols=True) as bar:
+    scaled = total is not None and total >= LARGE
+    with tqdm(total=total, unit=unit, desc=label, delay=0.5, unit_scale=scaled, dynamic_ncols=True) as bar:
         yield bar
 
 

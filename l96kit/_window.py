@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from l96kit.propagators import BlowUpError
+from l96kit._minimisers import BLOW_UPS, or_infinite
 
 
 class Window:
@@ -47,14 +47,14 @@ class Window:
 
     def cost(self, z):
         x, errors = self.split(z)
+        if not np.isfinite(x).all():
+            return or_infinite(np.nan, z)
         try:
-            if not np.isfinite(x).all():
-                return np.inf, z
             J, *back = self.method._misfit(x, errors, self.observations)
-        except (BlowUpError, OverflowError):  # of the run, or of its adjoint
+        except BLOW_UPS:
             if not self.begun:  # the first guess itself
                 raise
-            return np.inf, z
+            return or_infinite(np.nan, z)
         if not (self.begun or np.isfinite(J)):
             raise ArithmeticError(
                 f"first_guess: expected a finite cost, found {J}; observations or background are too far from it"
@@ -62,7 +62,7 @@ class Window:
         self.begun = True
         gradient, prior = self._gathered(*back), z[self.prior]
         gradient[self.prior] += prior
-        return float(J) + 0.5 * prior @ prior, gradient
+        return or_infinite(float(J) + 0.5 * prior @ prior, gradient)
 
     def linearised(self, z):
         from scipy.sparse.linalg import LinearOperator

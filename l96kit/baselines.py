@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._blas import one_blas_thread
 from l96kit._cycles import BLOCK_CYCLES, OfCycles, checked, checked_truth, for_each, forecast_of_each, prepared
 from l96kit._progress import progress_bar
 from l96kit.kernels import launch as kernels
 from l96kit.observations import Observations
-from l96kit.propagators import Propagator
+from l96kit.propagators import Propagator, steps_of
 from l96kit.scores import rmse
 
 
@@ -38,18 +39,21 @@ class Baseline(OfCycles):
         return ~np.isfinite(self.analysis[-1]).all(axis=-1)
 
 
-def climatology(propagator: Propagator, rng, states=20_000, spin_up=50.0, spacing=1.0):
+def climatology(propagator: Propagator, rng, states=20_000, spin_up=50.0, spacing=1.0, progress=False):
     """Mean (site,) and covariance (site, site) of a long free run, from so many states.
 
     spin_up, spacing : time units, before the first state and between states; 200 runs go side by side
+    progress : show a bar (on a terminal or in a notebook)
     """
     runs = min(200, _arrays.count(states, "states", 2))
     if not isinstance(propagator, Propagator):
         raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
-    start = _arrays.generator(rng).standard_normal((runs, propagator.model.sites))
-    x = propagator.forecast(start, round(_arrays.positive(spin_up, "spin_up") / propagator.dt))
-    apart = max(1, round(_arrays.positive(spacing, "spacing") / propagator.dt))
-    y = propagator.trajectory(x, apart * (-(-states // runs) - 1), apart).reshape(-1, propagator.model.sites)[:states]
+    sites, before = propagator.model.sites, steps_of(spin_up, "spin_up", propagator)
+    apart = max(1, steps_of(spacing, "spacing", propagator))
+    _arrays.require_memory(8 * sites * states, "states", "take fewer")
+    x = propagator.forecast(_arrays.generator(rng).standard_normal((runs, sites)), before, progress=progress)
+    y = propagator.trajectory(x, apart * (-(-states // runs) - 1), apart, progress=progress)
+    y = y.reshape(-1, sites)[:states]
     return y.mean(axis=0), np.cov(y.T)
 
 
@@ -78,13 +82,15 @@ class ThreeDVar:
         """Go through all observation times; the first is `every` steps after `start` (..., site).
 
         truth : (time, ..., site) at the observation times, to score against, optional
+        progress : show a bar (on a terminal or in a notebook)
         """
         x, every, truth = _checked(propagator, observations, start, every, truth)
         _check_size(self.background_cov, x.shape[-1])
         self._start_of_analysis(x)
         forecasts, analyses = (np.empty((len(observations), *x.shape), x.dtype) for _ in range(2))
         gain = cache(lambda turn: self._gain(observations, np.zeros(x.shape[-1], x.dtype), turn))
-        with progress_bar(len(observations), "cycles", progress, type(self).__name__) as bar:
+        small = one_blas_thread(x.shape[-1])
+        with progress_bar(len(observations), "cycles", progress, type(self).__name__) as bar, small:
             for t in range(len(observations)):
                 forecasts[t] = forecast_of_each(propagator, x, every)
                 background = self._start_of_analysis(forecasts[t])
@@ -196,7 +202,8 @@ class CycledFourDVar:
         means = np.full((2, times, len(x), sites), np.nan, x.dtype)
         errors = np.full((times, len(x), 2), np.nan, x.dtype)
         clock = float(propagator.dt), int(every), self.lag, self.iterations
-        for now, observed in cycles.blocks(BLOCK_CYCLES, progress, type(self).__name__):
+        effort = kernels.gauss_newton_effort(len(x), columns, clock) * kernels.weight(cycles.kernel, p[0])
+        for now, observed in cycles.blocks(effort, BLOCK_CYCLES, progress, type(self).__name__):
             kept = np.ascontiguousarray(means[:, now])
             data = (x, *p, clock, *observed, (columns, tuning), cycles.truth[now], kept, errors[now])
             kernels.launch_gauss_newton(cycles.kernel, propagator.scheme, data, propagator.threads)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._blas import one_blas_thread
 from l96kit._cycles import for_each
 from l96kit._progress import progress_bar
 from l96kit.filters import CRPS, RMSE, SPREAD, EnsembleFilter, independent
@@ -49,7 +50,8 @@ class FourDEnVar(EnsembleFilter):
         whitening = np.linalg.inv(np.linalg.cholesky(observations.covariance))
         places = places_of(self.localization, observations.operator, propagator.model.ring)
         own = np.arange(propagator.model.sites) % propagator.model.ring
-        with progress_bar(len(cycles.x) * times, "cycles", progress, type(self).__name__) as bar:
+        small = one_blas_thread(self.window * observations.operator.n)
+        with progress_bar(len(cycles.x) * times, "cycles", progress, type(self).__name__) as bar, small:
             for e, (x, rng) in enumerate(zip(cycles.x, random[1][0])):
                 for begin in range(0, times, self.window):
                     now = np.arange(begin, min(begin + self.window, times))

@@ -143,7 +143,7 @@ class EnsembleFilter:
             the method draws numbers
         keep : "means" of forecasts and analyses, or only the "scores"
         probabilistic : whether CRPS and ranks are wanted
-        progress : show a bar (on a terminal)
+        progress : show a bar (on a terminal or in a notebook)
 
         Raises
         ------
@@ -174,7 +174,8 @@ class EnsembleFilter:
         coefficients = self._coefficients(observations, propagator.model, x.shape, x.dtype)
         clock = float(propagator.dt), every, *self._window()
         block = max(1, min(BLOCK_CYCLES, BLOCK_NUMBERS // max(1, experiments * sum(counts))))
-        for now, observed in cycles.blocks(block, progress, type(self).__name__):
+        effort = kernels.filter_effort(x, clock) * kernels.weight(cycles.kernel, p)
+        for now, observed in cycles.blocks(effort, block, progress, type(self).__name__):
             drawn = [_drawn(*pair, now.stop - now.start, x.dtype) for pair in zip(rngs, counts)]
             kept, found = np.ascontiguousarray(means[:, now]), (scores[now], ranks, innovations[now])
             data = (x, p, clock, *observed, (tuning, *drawn), coefficients, cycles.truth[now], kept, found)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._blas import one_blas_thread
 from l96kit._progress import progress_bar
-from l96kit.propagators import Propagator
+from l96kit.propagators import Propagator, step_count
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,7 @@ def lyapunov_spectrum(
     count : how many exponents; by default all
     every : time steps between orthonormalisations
     spin_up : time steps before the average begins, for state and directions
+    progress : show a bar (on a terminal or in a notebook)
 
     Source: Benettin et al. (1980).
     """
@@ -52,13 +54,13 @@ def lyapunov_spectrum(
         raise ValueError(
             f"count: expected at most {propagator.model.sites}, the number of sites, found {count}; lower it"
         )
-    rounds = propagator._intervals(_arrays.count(steps, "steps"), every)
-    spin_up = _arrays.count(spin_up, "spin_up", 0)
-    before = propagator._intervals(spin_up - spin_up % every, every)
+    rounds, before = propagator._intervals(step_count(steps, "steps"), every), step_count(spin_up, "spin_up", 0) // every
+    _arrays.require_memory(8 * rounds * count, "steps", "take fewer, or a larger `every`")
     rng = np.random.default_rng(0) if rng is None else rng
     directions = np.linalg.qr(rng.standard_normal((propagator.model.sites, count)))[0].T.astype(x.dtype)
     growth = np.empty((rounds, count))
-    with progress_bar(before + rounds, "rounds", progress, "Lyapunov exponents") as bar:
+    small = one_blas_thread(propagator.model.sites)
+    with progress_bar(before + rounds, "rounds", progress, "Lyapunov exponents") as bar, small:
         for index in range(-before, rounds):
             directions = propagator.trajectory_tl(x, directions, every, every)[1]
             x = propagator.forecast(x, every)
@@ -100,8 +102,10 @@ def kaplan_yorke_dimension(exponents) -> float | None:
     return float(j + sums[j - 1] / abs(exponents[j]))
 
 
-def singular_vectors(propagator: Propagator, x, steps, count=3):
+def singular_vectors(propagator: Propagator, x, steps, count=3, progress=False):
     """The perturbations of one state x (site,) that grow most over `steps` time steps, in the Euclidean norm.
+
+    progress : show how many products with tangent and adjoint were taken (on a terminal or in a notebook)
 
     Returns
     -------
@@ -111,20 +115,31 @@ def singular_vectors(propagator: Propagator, x, steps, count=3):
 
     Source: Lorenz (1965); Buizza & Palmer (1995). Found by SciPy with tangent and adjoint products.
     """
-    from scipy.sparse.linalg import svds
+    from scipy.sparse.linalg import LinearOperator, svds
 
     x = propagator._one_state(x)
     count = _arrays.count(count, "count")
     if count >= propagator.model.sites:
-        u, s, vt = np.linalg.svd(propagator.jacobian(x, steps))
+        u, s, vt = np.linalg.svd(propagator.jacobian(x, steps, progress))
     else:
         start = np.random.default_rng(0).standard_normal(propagator.model.sites).astype(x.dtype)
-        u, s, vt = svds(propagator.linear_operator(x, steps), k=count, v0=start)
+        tangent = propagator.linear_operator(x, steps)
+        with progress_bar(None, "products", progress, "singular vectors") as bar, one_blas_thread():
+
+            def counted(product):
+                def of(v):
+                    bar.update()
+                    return product(v)
+
+                return of
+
+            products = {"matvec": counted(tangent.matvec), "rmatvec": counted(tangent.rmatvec)}
+            u, s, vt = svds(LinearOperator(tangent.shape, dtype=tangent.dtype, **products), k=count, v0=start)
     order = np.argsort(-s)[:count]
     return s[order], vt[order], u.T[order]
 
 
-def sensitivity(propagator: Propagator, x, steps, site):
+def sensitivity(propagator: Propagator, x, steps, site, progress=False):
     """How the state at one site and one time depends on all earlier states: d x_site(steps) / d x_k(t).
 
     Parameters
@@ -132,6 +147,7 @@ def sensitivity(propagator: Propagator, x, steps, site):
     x : (site,), the state at t = 0
     steps : the time of the target, in time steps
     site : index of the target
+    progress : show a bar (on a terminal or in a notebook)
 
     Returns
     -------
@@ -145,6 +161,8 @@ def sensitivity(propagator: Propagator, x, steps, site):
     states = propagator.trajectory(x, steps)
     gradients = np.zeros_like(states)
     gradients[-1, site] = 1
-    for t in range(steps - 1, -1, -1):
-        gradients[t], _ = propagator.step_ad(states[t], gradients[t + 1])
+    with progress_bar(steps, "steps", progress) as bar:
+        for t in range(steps - 1, -1, -1):
+            gradients[t], _ = propagator.step_ad(states[t], gradients[t + 1])
+            bar.update()
     return gradients

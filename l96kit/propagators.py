@@ -480,13 +480,13 @@ def step_count(steps, name, least=1):
 
 def steps_of(time, name, propagator):
     """The same of a time in units of the model."""
-    steps = round(_arrays.positive(time, name, " of time units") / propagator.dt)
+    steps = _arrays.positive(time, name, " of time units") / propagator.dt
     if steps > MOST_STEPS:
         raise ValueError(
             f"{name}: expected at most {MOST_STEPS * propagator.dt:g} time units, found {time:g}; they would take "
             "years: take fewer"
         )
-    return steps
+    return round(steps)
 
 
 def _spacing(sites, width):

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays, networks, store
-from l96kit._progress import progress_bar
+from l96kit._minimisers import or_infinite
+from l96kit._progress import Pace, progress_bar, turns
 from l96kit._samples import Orders, Samples, as_list, cut
 from l96kit._training_run import Run, digest_of
 from l96kit.emulators import Emulator
@@ -20,11 +21,11 @@ from l96kit.kernels import launch as kernels
 from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.models import Model
 from l96kit.networks import Network
-from l96kit.propagators import Propagator
+from l96kit.propagators import PIECE, Propagator, step_count
 
-TURN = 0.3  # seconds of one call of a kernel: then the bar moves and Ctrl-C is heard
 BETWEEN_CHECKPOINTS = 5.0  # seconds
-AT_ONCE = 1024  # samples whose loss is computed in one go
+AT_ONCE = 1024  # samples whose loss is computed in one go, at most
+FEWEST = 32  # the same, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +139,7 @@ class Training:
         for name in ("every", "rollout", "batch", "rate_patience", "patience", "epochs", "region", "validate_every"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _arrays.count(getattr(self, name), name))
+        step_count(self.every * self.rollout, "every, rollout")
         for name in ("dt", "learning_rate", "rate_factor", "smallest_rate"):
             object.__setattr__(self, name, _arrays.positive(getattr(self, name), name))
         if self.rate_factor >= 1:
@@ -165,26 +167,33 @@ class Training:
         steps = SCHEMES[self.scheme].stages * self.every * self.rollout
         return tuple(steps * sites for sites in self.model.sight)
 
-    def gradient(self, weights, trajectories):
+    def gradient(self, weights, trajectories, progress=False):
         """The loss J of all samples in the trajectories and its gradient (weight,), for a minimiser such as SciPy's.
 
         weights : (weight,); trajectories : as in `fit`
 
-        If a rollout blows up, J is infinite and the gradient zero: a line search takes that for a step too long, but
-        for L-BFGS-B, which needs a large number in its place.
+        progress : show a bar (on a terminal or in a notebook)
+
+        If a rollout blows up, J is infinite and the gradient zero; see `l96kit.variational`.
         """
         samples = Samples(self, trajectories)
         weights = self._plain_weights(weights, samples)
-        whole = samples.count - samples.count % AT_ONCE  # in parts, for the threads
-        J, gradient = 0.0, np.zeros_like(weights)
-        for chosen in (np.arange(whole).reshape(-1, 1, AT_ONCE), np.arange(whole, samples.count)[None, None]):
-            if chosen.size:
-                copies = np.repeat(weights[None], len(chosen), axis=0)
-                losses, gradients = self._launch("loss_ad", samples, chosen, copies, samples.count)
-                J, gradient = J + float(losses.sum(dtype=np.float64)), gradient + gradients.sum(axis=0)
-        if not (math.isfinite(J) and np.isfinite(gradient).all()):
-            return math.inf, np.zeros_like(weights)
-        return J, gradient
+        J, gradient, count = 0.0, np.zeros_like(weights), samples.count
+        steps = self.rollout * self.every
+        effort = samples.width * steps * kernels.weight(self.model.kernel, (None, self.network.program))
+        together = int(min(AT_ONCE, max(FEWEST, PIECE // effort)))
+        whole = count - count % together
+        with progress_bar(count, "samples", progress) as bar:
+            for batches in (np.arange(whole).reshape(-1, 1, together), np.arange(whole, count)[None, None]):
+                for now in turns(len(batches) * (batches.size > 0), PIECE // (effort * together)):
+                    chosen = batches[now]  # side by side, for the threads
+                    copies = np.repeat(weights[None], len(chosen), axis=0)
+                    losses, gradients = self._launch("loss_ad", samples, chosen, copies, count)
+                    for own, own_gradient in zip(losses, gradients):  # one by one, however many there are in a turn
+                        J, gradient = J + float(own.sum(dtype=np.float64)), gradient + own_gradient
+                    bar.update(chosen.size)
+        J, gradient = or_infinite(J, gradient)
+        return float(J), gradient
 
     def loss(self, weights, trajectories):
         """The loss J of all samples in the trajectories; infinite if a rollout blows up."""
@@ -214,6 +223,8 @@ class Training:
             what does not fit, before any work; a checkpoint of another training, or one that was changed
         ArithmeticError
             if all networks blew up before they were validated once
+
+        Interrupted, it has what `checkpoint` was last written with.
         """
         training, validation = self._split(trajectories, validation)
         seeds = _seeds(seeds)
@@ -239,17 +250,16 @@ class Training:
             )
         if not run.active.any():  # it had used up its epochs
             run.go_on(self, last)
-        saved, pace = time.monotonic(), 1.0
+        saved, pace = time.monotonic(), Pace()
         orders = Orders(seeds, training.count, self.batch)
         with progress_bar(last, "updates", progress, "training") as bar:
             bar.update(run.done)
             resumed = run.done
             while run.active.any():
                 due = min(run.done + between - run.done % between, last)
-                updates = max(1, min(due - run.done, int(TURN * pace)))
-                started = time.monotonic()
-                self._update(run, training, orders, updates)
-                pace = updates / max(time.monotonic() - started, 1e-6)
+                updates = min(due - run.done, pace.units)
+                with pace.turn(updates):
+                    self._update(run, training, orders, updates)
                 if run.done - updates == resumed:
                     bar.unpause()  # what the first ones took was compilation
                 if run.done == due:

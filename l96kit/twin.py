@@ -7,7 +7,7 @@ import numpy as np
 from l96kit import _arrays
 from l96kit._progress import progress_bar
 from l96kit.observations import interpolate, observe
-from l96kit.propagators import Propagator
+from l96kit.propagators import Propagator, steps_of
 from l96kit.scores import rmse
 from l96kit.variational import FourDVar
 
@@ -46,11 +46,14 @@ class Twin:
         return rmse(self.analysis, self.truth)
 
 
-def spun_up(propagator: Propagator, truths, time, rng):
-    """States (truths, site) on the attractor: small random perturbations of rest, run for `time` time units."""
+def spun_up(propagator: Propagator, truths, time, rng, progress=False):
+    """States (truths, site) on the attractor: small random perturbations of rest, run for `time` time units.
+
+    progress : show a bar (on a terminal or in a notebook)
+    """
     _arrays.count(truths, "truths")
-    steps = round(_arrays.positive(time, "time") / propagator.dt)
-    return propagator.forecast(rng.standard_normal((truths, propagator.model.sites)), steps)
+    steps = steps_of(time, "time", propagator)
+    return propagator.forecast(rng.standard_normal((truths, propagator.model.sites)), steps, progress=progress)
 
 
 def cycled_fourdvar(

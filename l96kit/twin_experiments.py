@@ -8,11 +8,12 @@ import numpy as np
 
 from l96kit import _arrays
 from l96kit._cycles import forecast_of_each
+from l96kit._progress import progress_bar
 from l96kit.baselines import METHODS, Baseline
 from l96kit.filters import KEPT, Assimilation, EnsembleFilter
 from l96kit.observation_operators import ObservationOperator
 from l96kit.observations import Observations, error_of, observe
-from l96kit.propagators import Propagator
+from l96kit.propagators import Propagator, step_count, steps_of
 from l96kit.scores import rmse
 
 SWEPT = ("inflation", "strength", "jitter", "scale")  # what may differ from experiment to experiment
@@ -76,16 +77,17 @@ class TwinExperiment:
         else:
             _arrays.cholesky(self.cov, self.operator.n, "cov")
             object.__setattr__(self, "cov", _arrays.kept(self.cov))
-        _arrays.count(self.every, "every")
-        _arrays.count(self.cycles, "cycles")
+        step_count(self.every, "every")
+        step_count(_arrays.count(self.cycles, "cycles") * self.every, "cycles")
         _arrays.one_of(self.start, STARTS, "start")
-        _arrays.positive(self.spin_up, "spin_up", " of time units")
+        steps_of(self.spin_up, "spin_up", self._source)
         _arrays.positive(self.spread, "spread")
         seeds = np.atleast_1d(_arrays.array(self.seeds, "seeds")).tolist()
         seeds = tuple(_arrays.count(seed, "seeds", 0) for seed in seeds)
         if not seeds or len(set(seeds)) < len(seeds):
             raise ValueError(f"seeds: expected different whole numbers, found {self.seeds!r}; give at least one")
         object.__setattr__(self, "seeds", seeds)
+        _arrays.require_memory(8 * len(seeds) * self.cycles * sites, "cycles", "take fewer cycles or seeds")
         ratio = self._steps_of_a_cycle
         if abs(ratio - round(ratio)) > 1e-9 or round(ratio) < 1:
             raise ValueError(
@@ -106,7 +108,7 @@ class TwinExperiment:
         return [np.random.default_rng([seed, purpose]) for seed in self.seeds]
 
     def _spun_up(self, states, run):
-        steps = round(self.spin_up / run.dt)
+        steps = steps_of(self.spin_up, "spin_up", run)
         both = np.concatenate([states, states[:1]])  # one state alone would be computed in another order
         return run.forecast(both, steps)[:-1]
 
@@ -192,12 +194,13 @@ class TwinExperiment:
         rngs = [rng for _ in range(count) for rng in self._rngs(_METHOD)]
         return wide.assimilate(*given, start, self.every, truth, rngs, keep, probabilistic, progress)
 
-    def lead_errors(self, found, leads, burn_in=0, stride=1):
+    def lead_errors(self, found, leads, burn_in=0, stride=1, progress=False):
         """RMSE of forecasts from the analyses of a method, their means, so many cycles ahead: (lead, time, seed).
 
         found : what `run` gave, with means
         leads : whole numbers of cycles, 0 for the analysis itself
         burn_in, stride : the first cycle from which there is a forecast, and cycles to the next one
+        progress : show a bar (on a terminal or in a notebook)
 
         Times are those of the start of a forecast; all leads have the same. What blew up is NaN.
         """
@@ -223,8 +226,10 @@ class TwinExperiment:
             )
         begins = np.arange(burn_in, last, _arrays.count(stride, "stride"))
         ahead = [found.analysis[begins]]
-        for _ in range(max(leads)):
-            ahead.append(forecast_of_each(self.propagator, ahead[-1], self.every))
+        with progress_bar(max(leads), "cycles ahead", progress) as bar:
+            for _ in range(max(leads)):
+                ahead.append(forecast_of_each(self.propagator, ahead[-1], self.every))
+                bar.update()
         return np.stack([rmse(ahead[lead], self.truth[begins + lead]) for lead in leads])
 
 

@@ -1,4 +1,10 @@
-"""4D-Var with the hand-written tangent and adjoint, with a perfect model or a weak constraint."""
+"""4D-Var with the hand-written tangent and adjoint, with a perfect model or a weak constraint.
+
+What is made for minimisers, `FourDVar.cost` here and `Training.gradient`, is infinite where the model blows up, and its
+gradient zero: a line search takes that for a step too long. (L-BFGS-B of SciPy needs a large number in place of the
+infinite one, as `FourDVar.assimilate` gives it.) Operators raise instead, `Propagator.gradient` among them, and so does
+`assimilate` if the first guess itself blows up.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._blas import one_blas_thread
 from l96kit._covariances import SquareRoot
-from l96kit._minimisers import MINIMISERS
+from l96kit._minimisers import BLOW_UPS, MINIMISERS, or_infinite
 from l96kit._progress import progress_bar
 from l96kit._window import Window
 from l96kit.observations import Observations
-from l96kit.propagators import Propagator
+from l96kit.propagators import Propagator, step_count
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,8 +82,8 @@ class FourDVar:
                 f"propagator: expected l96kit.Propagator, found {type(self.propagator).__name__}; make one from the "
                 "model and its time step"
             )
-        for name in ("every", "iterations"):
-            object.__setattr__(self, name, _arrays.count(getattr(self, name), name))
+        object.__setattr__(self, "every", step_count(self.every, "every"))
+        object.__setattr__(self, "iterations", _arrays.count(self.iterations, "iterations"))
         _arrays.positive(self.tolerance, "tolerance")
         _arrays.one_of(self.minimiser, tuple(MINIMISERS), "minimiser")
         for name in ("background_cov", "model_cov"):
@@ -84,23 +91,46 @@ class FourDVar:
             object.__setattr__(self, f"_{name}", None if cov is None else SquareRoot(cov, sites, name))
 
     def cost(self, x, observations: Observations, background=None, model_errors=None):
-        """The cost (...) of starts x (..., site), one a window, and its gradient (..., site).
+        """The cost (...) of starts x (..., site), one a window, and its gradient (..., site), for a minimiser.
 
         With the weak constraint also of `model_errors` (time - 1, ..., site), None for zeros, and then their gradient.
+        The cost of a window that blows up is infinite, and its gradient zero.
         """
         self._check(observations)
         x = self._states(x, observations, "x")
         background = self._background(background, x.shape)
         errors = self._errors(model_errors, len(observations), x)
-        J, x_ad, errors_ad = self._misfit(x, errors, observations)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._cost(x, observations, background, errors)
+
+    def _cost(self, x, observations, background, errors):
+        try:
+            J, x_ad, errors_ad = self._misfit(x, errors, observations)
+        except BLOW_UPS:  # of any window
+            if x.ndim > 1:
+                return self._cost_of_each(x, observations, background, errors)
+            return or_infinite(np.nan, x) if errors is None else or_infinite(np.nan, x, errors)
         if self._background_cov is not None:
             v = self._background_cov.solve(x - background)
             J = J + 0.5 * (v**2).sum(axis=-1)
             x_ad = x_ad + self._background_cov.solve_transposed(v)
         if self._model_cov is None:
-            return J, x_ad
+            return or_infinite(J, x_ad)
         q = self._model_cov.solve(errors)
-        return J + 0.5 * (q**2).sum(axis=(0, -1)), x_ad, errors_ad + self._model_cov.solve_transposed(q)
+        errors_ad = errors_ad + self._model_cov.solve_transposed(q)
+        return or_infinite(J + 0.5 * (q**2).sum(axis=(0, -1)), x_ad, errors_ad)
+
+    def _cost_of_each(self, x, observations, background, errors):
+        """The same, window by window."""
+        J = np.empty(x.shape[:-1])
+        gradients = [np.empty_like(part) for part in (x, errors) if part is not None]
+        for at in np.ndindex(*J.shape):
+            own_background = None if background is None else background[at]
+            own_errors = None if errors is None else errors[(slice(None), *at)]
+            J[at], *own = self._cost(x[at], observations[at], own_background, own_errors)
+            for gradient, part in zip(gradients, own):
+                gradient[(..., *at, slice(None))] = part
+        return J, *gradients
 
     def trajectory(self, x, times, model_errors=None):
         """The states (time, ..., site) at so many observation times from x (..., site)."""
@@ -109,8 +139,10 @@ class FourDVar:
         if model_errors is None:
             return self.propagator.trajectory(x, (times - 1) * self.every, self.every)
         y = [x]
-        for error in model_errors:
+        for t, error in enumerate(model_errors, 1):
             y.append(self.propagator.forecast(y[-1], self.every) + error)
+            if not np.isfinite(y[-1]).all():
+                raise OverflowError(f"model_errors: expected finite states, found none at time {t}; take smaller ones")
         return np.stack(y)
 
     def assimilate(self, observations: Observations, first_guess, background=None, progress=False) -> Analysis:
@@ -121,7 +153,7 @@ class FourDVar:
         observations : of one window (time, n), or of many (time, ..., n)
         first_guess : (..., site), where the minimisation starts
         background : (..., site), needed if there is a background_cov
-        progress : show a bar (on a terminal)
+        progress : show a bar (on a terminal or in a notebook)
         """
         self._check(observations)
         first_guess = self._states(first_guess, observations, "first_guess")
@@ -131,7 +163,7 @@ class FourDVar:
         cost, converged = np.empty(shape), np.empty(shape, bool)
         iterations, evaluations = np.empty(shape, int), np.empty(shape, int)
         tolerance = max(self.tolerance, float(np.finfo(state.dtype).eps))  # a cost is known no better
-        with progress_bar(int(np.prod(shape)), "windows", progress, "4D-Var") as bar:
+        with progress_bar(int(np.prod(shape)), "windows", progress, "4D-Var") as bar, one_blas_thread():
             for at in np.ndindex(*shape):
                 own = observations[at] if shape else observations
                 window = Window(self, own, first_guess[at], None if background is None else background[at])
@@ -180,10 +212,7 @@ class FourDVar:
         return found, errors_ad
 
     def _back(self, x, y_ad):
-        steps = (len(y_ad) - 1) * self.every
-        return self.propagator.gradient(
-            x, lambda y, t: (0.0, y_ad[t // self.every]), steps, self.every, parameters=False
-        )[1]
+        return self.propagator.trajectory_ad(x, y_ad, self.every, parameters=False)[0]
 
     # --- what was given ----------------------------------------------------------------------------------------------
 
