@@ -161,7 +161,7 @@ def launch_observing(op, kernel, data, outputs, observations, device="cpu", thre
 def launch_filter(method, model, scheme, data, threads=None):
     """The same for `kernels.filters`, where a tile stands for an experiment; on the CPU alone."""
     x, clock, values = data[0], data[2], data[4][0]
-    (experiments, members, sites), lanes = x.shape, lanes_for(*x.shape[1:], x.dtype)
+    (experiments, _, sites), lanes = x.shape, lanes_for(*x.shape[1:], x.dtype)
     sizes, numbers = filter_room(method, x.shape, values.shape[2], x.dtype)
     arrays = -(-numbers // _array_size(model, _targets.cpu_team, lanes, sites))
     effort = len(values) * filter_effort(x, clock)
@@ -181,7 +181,7 @@ def launch_gauss_newton(model, scheme, data, threads=None):
 
 
 def filter_effort(x, clock):
-    """Of a cycle of all experiments x (experiment, member, site), in site-steps; `clock` as `kernels.filters` has it."""
+    """Site-steps of a cycle of all experiments x (experiment, member, site); `clock` as `kernels.filters` has it."""
     _, every, lag, iterations = clock
     return x.size * (every + x.shape[1]) * (1 + lag * iterations)
 

@@ -44,9 +44,8 @@ class AdjointRun:
     def _require_memory(self, intervals):
         parts = -(-intervals // self.part)
         kept = parts if self.checkpoints is None else min(parts, self.checkpoints)
-        _arrays.require_memory(
-            kept * self.start.nbytes + 128 * parts, "gradient", "keep fewer states with `checkpoints`, or go fewer steps"
-        )
+        wanted = kept * self.start.nbytes + 128 * parts
+        _arrays.require_memory(wanted, "gradient", "keep fewer states with `checkpoints`, or take fewer steps")
 
     def _forward(self, every, begin=0):
         """What computes a later state again; times are `every` steps apart and begin at step `begin`."""

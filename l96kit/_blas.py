@@ -12,7 +12,7 @@ _lock, _users, _bound = threading.Lock(), 0, None
 
 @contextmanager
 def one_blas_thread(size=0):
-    """One thread for all BLAS libraries, as long as anyone is in here; of matrices of more than SMALL rows, `size`, all.
+    """One thread for all BLAS libraries, as long as anyone is in here; large matrices, of `size` rows, keep theirs.
 
     The setting is one of the process, so it is the first who makes it and the last who takes it back.
     """

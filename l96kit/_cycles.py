@@ -7,10 +7,11 @@ import numpy as np
 
 from l96kit import _arrays
 from l96kit._progress import progress_bar, turns
+from l96kit._steps import step_count
 from l96kit.kernels import launch as kernels
 from l96kit.observation_operators import observed_model
 from l96kit.observations import Observations
-from l96kit.propagators import PIECE, BlowUpError, Propagator, step_count
+from l96kit.propagators import PIECE, BlowUpError, Propagator
 
 BLOCK_CYCLES = 500  # that one call goes through, at most
 

@@ -14,9 +14,10 @@ from l96kit import _arrays
 from l96kit._blas import one_blas_thread
 from l96kit._cycles import BLOCK_CYCLES, OfCycles, checked, checked_truth, for_each, forecast_of_each, prepared
 from l96kit._progress import progress_bar
+from l96kit._steps import steps_of
 from l96kit.kernels import launch as kernels
 from l96kit.observations import Observations
-from l96kit.propagators import Propagator, steps_of
+from l96kit.propagators import Propagator
 from l96kit.scores import rmse
 
 

@@ -9,6 +9,7 @@ In all of them
     dt : length of a step, in time units (one is five days of the atmosphere)
     scheme : "euler", "heun" (predictor-corrector), "rk4" (classic) or "rk38" (3/8 rule)
     out : an array to write the result to, optional; it may be x itself
+    progress : show a bar (on a terminal or in a notebook)
 
 and the precision of the result is that of x. A name ending in `_tl` is the tangent linear, in `_ad` the adjoint of the
 function without it, with respect to state and forcing; both are exact derivatives of what the function computes. Bad
@@ -52,25 +53,25 @@ def step_ad(x, F, dt, y_ad, scheme="rk4"):
     return _with_forcing(_propagator(x, F, dt, scheme).step_ad(x, y_ad))
 
 
-def trajectory(x, F, dt, steps, every=1, scheme="rk4", out=None):
+def trajectory(x, F, dt, steps, every=1, scheme="rk4", out=None, progress=False):
     """The states at steps 0, every, 2 every, ..., steps: (..., site) to (time, ..., site).
 
     `steps` is a multiple of `every`; `out`, if given, has the shape (steps / every + 1, ..., site).
     """
-    return _propagator(x, F, dt, scheme).trajectory(x, steps, every, out)
+    return _propagator(x, F, dt, scheme).trajectory(x, steps, every, out, progress)
 
 
-def trajectory_tl(x, F, dt, steps, x_tl, F_tl=0.0, every=1, scheme="rk4"):
+def trajectory_tl(x, F, dt, steps, x_tl, F_tl=0.0, every=1, scheme="rk4", progress=False):
     """The change of each state of `trajectory` for the changes x_tl (..., site) and F_tl: (time, ..., site)."""
-    return _propagator(x, F, dt, scheme).trajectory_tl(x, x_tl, steps, every, {"F": F_tl})
+    return _propagator(x, F, dt, scheme).trajectory_tl(x, x_tl, steps, every, {"F": F_tl}, progress)
 
 
-def trajectory_ad(x, F, dt, y_ad, every=1, scheme="rk4"):
+def trajectory_ad(x, F, dt, y_ad, every=1, scheme="rk4", progress=False):
     """The transpose of `trajectory_tl`: y_ad (time, ..., site) to (x_ad (..., site), F_ad shaped as F).
 
     With y_ad the derivatives of a scalar with respect to each state of `trajectory(x, ...)`, these are its gradients.
     """
-    return _with_forcing(_propagator(x, F, dt, scheme).trajectory_ad(x, y_ad, every))
+    return _with_forcing(_propagator(x, F, dt, scheme).trajectory_ad(x, y_ad, every, progress=progress))
 
 
 def _model(x, F):

@@ -7,7 +7,8 @@ import numpy as np
 from l96kit import _arrays
 from l96kit._blas import one_blas_thread
 from l96kit._progress import progress_bar
-from l96kit.propagators import Propagator, step_count
+from l96kit._steps import step_count
+from l96kit.propagators import Propagator
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,8 @@ def lyapunov_spectrum(
         raise ValueError(
             f"count: expected at most {propagator.model.sites}, the number of sites, found {count}; lower it"
         )
-    rounds, before = propagator._intervals(step_count(steps, "steps"), every), step_count(spin_up, "spin_up", 0) // every
+    rounds = propagator._intervals(step_count(steps, "steps"), every)
+    before = step_count(spin_up, "spin_up", 0) // every
     _arrays.require_memory(8 * rounds * count, "steps", "take fewer, or a larger `every`")
     rng = np.random.default_rng(0) if rng is None else rng
     directions = np.linalg.qr(rng.standard_normal((propagator.model.sites, count)))[0].T.astype(x.dtype)

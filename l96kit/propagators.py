@@ -9,13 +9,13 @@ from l96kit import _arrays
 from l96kit._adjoint import AdjointRun
 from l96kit._arrays import members, times
 from l96kit._progress import Pace, progress_bar
+from l96kit._steps import step_count
 from l96kit.kernels import launch as kernels
 from l96kit.kernels.schemes import SCHEMES
 from l96kit.models import Model, _broadcast
 
 PIECE = 20_000_000  # site-steps of the first turn of a run, a hundredth of a second for Lorenz-96
 SMALL_ENSEMBLE = 100  # sites, of all members; a step of fewer takes as long
-MOST_STEPS = 10**12  # a day for one state of 40 sites
 MOST_TIMES = 2**31
 TAPE_BYTES = 512 * 2**20  # of the states of a window, up to which its cost is asked but once
 
@@ -421,7 +421,7 @@ class Propagator:
             raise BlowUpError(first_step + good + 1, _first_bad(broken, shape), kept, self.dt)
 
     def _in_turns(self, advance, state, y, every, p):
-        """Fill y, times `every` steps apart, in turns; yields after each the piece it filled, and how many steps it took.
+        """Fill y, times `every` steps apart, in turns; yields after each what it filled and how many steps it took.
 
         advance(state, every, piece) fills a piece of y, or two states within an interval, and returns what the next
         one goes on from.
@@ -467,26 +467,6 @@ class Propagator:
             else:
                 step, broken = middle, pair[1]
         return good, broken
-
-
-def step_count(steps, name, least=1):
-    """A whole number of time steps."""
-    if _arrays.count(steps, name, least) > MOST_STEPS:
-        raise ValueError(
-            f"{name}: expected at most {MOST_STEPS:,} time steps, found {steps:,}; they would take years: take fewer"
-        )
-    return int(steps)
-
-
-def steps_of(time, name, propagator):
-    """The same of a time in units of the model."""
-    steps = _arrays.positive(time, name, " of time units") / propagator.dt
-    if steps > MOST_STEPS:
-        raise ValueError(
-            f"{name}: expected at most {MOST_STEPS * propagator.dt:g} time units, found {time:g}; they would take "
-            "years: take fewer"
-        )
-    return round(steps)
 
 
 def _spacing(sites, width):

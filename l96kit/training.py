@@ -15,13 +15,14 @@ from l96kit import _arrays, networks, store
 from l96kit._minimisers import or_infinite
 from l96kit._progress import Pace, progress_bar, turns
 from l96kit._samples import Orders, Samples, as_list, cut
+from l96kit._steps import step_count
 from l96kit._training_run import Run, digest_of
 from l96kit.emulators import Emulator
 from l96kit.kernels import launch as kernels
 from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.models import Model
 from l96kit.networks import Network
-from l96kit.propagators import PIECE, Propagator, step_count
+from l96kit.propagators import PIECE, Propagator
 
 BETWEEN_CHECKPOINTS = 5.0  # seconds
 AT_ONCE = 1024  # samples whose loss is computed in one go, at most
@@ -195,10 +196,10 @@ class Training:
         J, gradient = or_infinite(J, gradient)
         return float(J), gradient
 
-    def loss(self, weights, trajectories):
+    def loss(self, weights, trajectories, progress=False):
         """The loss J of all samples in the trajectories; infinite if a rollout blows up."""
         samples = Samples(self, trajectories)
-        return self._loss(self._plain_weights(weights, samples), samples)
+        return self._loss(self._plain_weights(weights, samples), samples, progress)
 
     def fit(self, trajectories, validation=0.1, seeds=1, weights=None, checkpoint=None, progress=False) -> Trained:
         """Train a network for each seed, all at once.
@@ -327,19 +328,21 @@ class Training:
             kernels.launch_training(op, kernel, self.scheme, data, 3 + len(more), self.device, self.threads)
         return losses.sum(axis=-1), p_ad[1]
 
-    def _loss(self, weights, samples):
+    def _loss(self, weights, samples, progress=False):
         """The loss of some weights (weight,), from rollouts alone."""
         p = self._fields(samples.dtype), self.network.program, weights
         no_tape, total = np.empty((1, 0, 1), samples.dtype), 0.0
-        for begin in range(0, samples.count, AT_ONCE):
-            truth = samples.rollouts(np.arange(begin, min(begin + AT_ONCE, samples.count)))
-            y = np.empty_like(truth)
-            data = (truth[0], p, float(self.dt), self.every, y, no_tape)
-            steps = self.rollout * self.every
-            kernels.launch("trajectory", self.model.kernel, self.scheme, data, 2, steps, self.device, self.threads)
-            with np.errstate(all="ignore"):  # what blew up is told by the total
-                squares = samples.weight[:, None] * np.square(y[1:] - truth[1:], dtype=np.float64)
-                total += squares.sum()
+        with progress_bar(samples.count, "samples", progress) as bar:
+            for begin in range(0, samples.count, AT_ONCE):
+                truth = samples.rollouts(np.arange(begin, min(begin + AT_ONCE, samples.count)))
+                y = np.empty_like(truth)
+                data = (truth[0], p, float(self.dt), self.every, y, no_tape)
+                steps = self.rollout * self.every
+                kernels.launch("trajectory", self.model.kernel, self.scheme, data, 2, steps, self.device, self.threads)
+                with np.errstate(all="ignore"):  # what blew up is told by the total
+                    squares = samples.weight[:, None] * np.square(y[1:] - truth[1:], dtype=np.float64)
+                    total += squares.sum()
+                bar.update(truth.shape[1])
         return total / samples.count if np.isfinite(total) else math.inf
 
     def _update(self, run, samples, orders, updates):

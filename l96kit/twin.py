@@ -6,8 +6,9 @@ import numpy as np
 
 from l96kit import _arrays
 from l96kit._progress import progress_bar
+from l96kit._steps import steps_of
 from l96kit.observations import interpolate, observe
-from l96kit.propagators import Propagator, steps_of
+from l96kit.propagators import Propagator
 from l96kit.scores import rmse
 from l96kit.variational import FourDVar
 

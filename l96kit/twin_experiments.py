@@ -9,11 +9,12 @@ import numpy as np
 from l96kit import _arrays
 from l96kit._cycles import forecast_of_each
 from l96kit._progress import progress_bar
+from l96kit._steps import step_count, steps_of
 from l96kit.baselines import METHODS, Baseline
 from l96kit.filters import KEPT, Assimilation, EnsembleFilter
 from l96kit.observation_operators import ObservationOperator
 from l96kit.observations import Observations, error_of, observe
-from l96kit.propagators import Propagator, step_count, steps_of
+from l96kit.propagators import Propagator
 from l96kit.scores import rmse
 
 SWEPT = ("inflation", "strength", "jitter", "scale")  # what may differ from experiment to experiment
@@ -107,10 +108,10 @@ class TwinExperiment:
     def _rngs(self, purpose):
         return [np.random.default_rng([seed, purpose]) for seed in self.seeds]
 
-    def _spun_up(self, states, run):
+    def _spun_up(self, states, run, progress=False):
         steps = steps_of(self.spin_up, "spin_up", run)
         both = np.concatenate([states, states[:1]])  # one state alone would be computed in another order
-        return run.forecast(both, steps)[:-1]
+        return run.forecast(both, steps, progress=progress)[:-1]
 
     @cached_property
     def _simulated(self):
@@ -135,13 +136,13 @@ class TwinExperiment:
         ]
         return Observations(self.operator, np.stack([own.values for own in each], axis=1), self.sigma, self.cov)
 
-    def ensemble(self, members):
+    def ensemble(self, members, progress=False):
         """Ensembles to start from: (seed, member, site)."""
         shape = _arrays.count(members, "members"), self.propagator.model.sites
         drawn = np.stack([rng.standard_normal(shape) for rng in self._rngs(_ENSEMBLE)])
         if self.start == "truth":
             return self._simulated[0][:, None] + self.spread * drawn
-        return self._spun_up(drawn.reshape(-1, shape[1]), self._source).reshape(drawn.shape)
+        return self._spun_up(drawn.reshape(-1, shape[1]), self._source, progress).reshape(drawn.shape)
 
     def run(self, method, keep="means", probabilistic=True, progress=False):
         """What a method makes of it: an `Assimilation` of a filter, a `Baseline` of one of `l96kit.baselines`, which
@@ -149,12 +150,12 @@ class TwinExperiment:
         """
         _check_method(method, keep)
         if isinstance(method, METHODS):
-            start = self.ensemble(1)[:, 0]
+            start = self.ensemble(1, progress)[:, 0]
             return method.assimilate(self.propagator, self.observations, start, self.every, self.truth, progress)
         return method.assimilate(
             self.propagator,
             self.observations,
-            self.ensemble(method.members),
+            self.ensemble(method.members, progress),
             self.every,
             self.truth,
             self._rngs(_METHOD),

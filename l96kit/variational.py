@@ -16,9 +16,10 @@ from l96kit._blas import one_blas_thread
 from l96kit._covariances import SquareRoot
 from l96kit._minimisers import BLOW_UPS, MINIMISERS, or_infinite
 from l96kit._progress import progress_bar
+from l96kit._steps import step_count
 from l96kit._window import Window
 from l96kit.observations import Observations
-from l96kit.propagators import Propagator, step_count
+from l96kit.propagators import Propagator
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,17 +133,21 @@ class FourDVar:
                 gradient[(..., *at, slice(None))] = part
         return J, *gradients
 
-    def trajectory(self, x, times, model_errors=None):
+    def trajectory(self, x, times, model_errors=None, progress=False):
         """The states (time, ..., site) at so many observation times from x (..., site)."""
         x = _arrays.state(x, self.propagator.model.sites)
         model_errors = self._errors(model_errors, _arrays.count(times, "times"), x)
         if model_errors is None:
-            return self.propagator.trajectory(x, (times - 1) * self.every, self.every)
+            return self.propagator.trajectory(x, (times - 1) * self.every, self.every, progress=progress)
         y = [x]
-        for t, error in enumerate(model_errors, 1):
-            y.append(self.propagator.forecast(y[-1], self.every) + error)
-            if not np.isfinite(y[-1]).all():
-                raise OverflowError(f"model_errors: expected finite states, found none at time {t}; take smaller ones")
+        with progress_bar(times - 1, "times", progress) as bar:
+            for t, error in enumerate(model_errors, 1):
+                y.append(self.propagator.forecast(y[-1], self.every) + error)
+                if not np.isfinite(y[-1]).all():
+                    raise OverflowError(
+                        f"model_errors: expected finite states, found none at time {t}; take smaller ones"
+                    )
+                bar.update()
         return np.stack(y)
 
     def assimilate(self, observations: Observations, first_guess, background=None, progress=False) -> Analysis:
