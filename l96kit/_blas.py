@@ -7,30 +7,24 @@ from functools import cache
 
 SMALL = 256  # rows of a matrix; beyond, threads are worth it
 
-_lock, _users, _bound = threading.Lock(), 0, None
+_taken = threading.Lock()
 
 
 @contextmanager
 def one_blas_thread(size=0):
-    """One thread for all BLAS libraries, as long as anyone is in here; large matrices, of `size` rows, keep theirs.
+    """One thread for all BLAS libraries within; large matrices, of `size` rows, keep theirs.
 
-    The setting is one of the process, so it is the first who makes it and the last who takes it back.
+    The setting is one of the process: whoever comes first makes it and takes it back, and those within or beside leave
+    it alone.
     """
-    global _users, _bound
-    if size > SMALL:
+    if size > SMALL or not _taken.acquire(blocking=False):
         yield
         return
-    with _lock:
-        if not _users:
-            _bound = _libraries().limit(limits=1, user_api="blas")
-        _users += 1
     try:
-        yield
+        with _libraries().limit(limits=1, user_api="blas"):
+            yield
     finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                _bound.restore_original_limits()
+        _taken.release()
 
 
 @cache

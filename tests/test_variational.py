@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from l96kit import Emulator, FourDVar, Lorenz96, Propagator
 from l96kit._minimisers import MINIMISERS
@@ -293,6 +294,45 @@ def test_a_first_guess_that_blows_up_is_reported():
     start, observations = twin(rng, windows=(), steps=60)
     with pytest.raises(BlowUpError, match="member 0 at step"):
         FourDVar(PROPAGATOR).assimilate(observations, 1e5 * start)
+
+
+@pytest.mark.parametrize("model_cov", [None, np.full(SITES, 0.1)], ids=["strong", "weak"])
+@pytest.mark.parametrize("cov", [None, np.full(SITES, 0.5)], ids=["no B", "B"])
+def test_a_window_that_blows_up_has_an_infinite_cost_and_no_gradient(cov, model_cov):
+    start, observations = twin(np.random.default_rng(9), windows=(3,), steps=30)
+    method = FourDVar(PROPAGATOR, cov, model_cov=model_cov)
+    x, background = start.copy(), None if cov is None else start + 0.1
+    x[1] *= 1e5
+    J, *gradients = method.cost(x, observations, background)
+    assert J[1] == np.inf and not any(gradient[..., 1, :].any() for gradient in gradients)
+    for window in (0, 2):
+        own_background = None if cov is None else background[window]
+        own_J, *own = method.cost(x[window], observations[window], own_background)
+        assert own_J == pytest.approx(J[window], rel=1e-13) and np.isfinite(own_J)
+        for gradient, own_gradient in zip(gradients, own):
+            np.testing.assert_allclose(gradient[..., window, :], own_gradient, rtol=1e-10, atol=1e-12)
+    J, *gradients = method.cost(x[1], observations[1], None if cov is None else background[1])
+    assert J == np.inf and not any(gradient.any() for gradient in gradients)
+
+
+def test_a_cost_beyond_the_largest_number_is_infinite():
+    start, observations = twin(np.random.default_rng(9), windows=(), steps=1)
+    J, gradient = FourDVar(PROPAGATOR).cost(1e200 * start, observations)
+    assert J == np.inf and not gradient.any()
+
+
+def test_a_minimiser_of_the_users_comes_back_from_a_step_too_long():
+    start, observations = twin(np.random.default_rng(9), windows=(), steps=30)
+    method, costs = FourDVar(PROPAGATOR), []
+
+    def cost(x):
+        costs.append(method.cost(start + 1e3 * (x - start), observations))  # so badly scaled that first steps are far
+        J, gradient = costs[-1]
+        return J, 1e3 * gradient
+
+    found = minimize(cost, start + 1e-3, jac=True, method="BFGS", options={"maxiter": 60})
+    assert any(J == np.inf for J, _ in costs)
+    assert found.fun < costs[0][0] / 2
 
 
 BAD_OBSERVATIONS = {

@@ -10,8 +10,10 @@ from unittest import mock
 
 import numpy as np
 
+from l96kit import _adjoint, propagators
+from l96kit._arrays import members
 from l96kit.checks import dot_test, taylor_test
-from l96kit.kernels import _targets
+from l96kit.kernels import _targets, launch
 from l96kit.reference import linearize
 from l96kit.validation.operator_kinds import Loss, Step, Trajectory, launching
 
@@ -220,7 +222,7 @@ class _About:
             return difference(everything(1), everything(2))
 
     def checkpoints_error(self):
-        """Zero if states computed again give the same bits as stored ones; the forcing depends on the states."""
+        """Zero if states computed again, in turns, give the same bits as stored ones; the forcing depends on them."""
         return max(self._checkpoints_error(intervals) for intervals in (2, 3))
 
     def _checkpoints_error(self, intervals):
@@ -236,7 +238,17 @@ class _About:
             _, x_ad, parameters_ad = run.gradient(self.inputs[0], cost, longer.steps, longer.every, checkpoints)
             return (x_ad, *parameters_ad.values())
 
-        return max(difference(gradient(checkpoints), expected) for checkpoints in range(1, intervals + 1))
+        found = [difference(gradient(checkpoints), expected) for checkpoints in range(1, intervals + 1)]
+        y_tl = longer.tl(self.inputs, self.direction, self.device)
+        step = launch.tape_bytes(run.model.kernel, *members(self.inputs[0]).shape, y.dtype)
+        for steps in range(1, longer.steps):
+            with mock.patch.object(_adjoint, "CACHE_BYTES", steps * step), mock.patch.object(propagators, "PIECE", 1):
+                found += [
+                    difference(gradient(None), expected),
+                    difference(longer.ad(self.inputs, weights * y, self.device), expected),
+                    difference(longer.tl(self.inputs, self.direction, self.device), y_tl),
+                ]
+        return max(found)
 
     def no_steps_error(self):
         """A trajectory of no steps is where it starts, and so are its derivatives."""
