@@ -24,7 +24,7 @@ MAY_IMPORT_OF_OURS = {
 MAY_IMPORT_OF_OTHERS = {
     "reference": {"numpy", "scipy"},
     "kernels": {"numpy", "numba", "llvmlite"},
-    "l96kit": {"numpy", "scipy", "h5py", "matplotlib", "tqdm", "checkpoint_schedules"},
+    "l96kit": {"numpy", "scipy", "h5py", "matplotlib", "threadpoolctl", "tqdm", "checkpoint_schedules"},
     "validation": ANYTHING,
     "tests": ANYTHING,
 }
