@@ -186,13 +186,16 @@ class FourDVar:
     def _misfit(self, x, errors, observations):
         """The observation term (...) of the cost and what comes back from it to x and to the errors."""
         if errors is None:
-            steps = (len(observations) - 1) * self.every
+            found, intervals = [], len(observations) - 1
 
-            def cost(y, t):
-                return observations.misfit(y)
+            def forcing(y, t):  # all times at once, since observations know no others
+                J, y_ad = observations.misfit(y.reshape(len(y), *x.shape))
+                found.append(J)
+                return _arrays.times(y_ad)
 
-            J, x_ad, _ = self.propagator.gradient(x, cost, steps, self.every, parameters=False)
-            return J, x_ad, None
+            whole = max(1, intervals * self.every)
+            x_ad, _ = self.propagator._adjoint(x, intervals, self.every, forcing, whole, None, False, False)
+            return found[0], x_ad, None
         y = self.trajectory(x, len(observations), errors)
         J, y_ad = observations.misfit(y)
         return J, *self._adjoint(y, y_ad, True)

@@ -315,6 +315,16 @@ def test_a_window_that_blows_up_has_an_infinite_cost_and_no_gradient(cov, model_
     assert np.isinf(J) and not any(gradient.any() for gradient in gradients)
 
 
+def test_a_window_that_is_cut_for_its_adjoint_has_the_same_cost(monkeypatch):
+    start, observations = twin(np.random.default_rng(9), windows=(2,), steps=30)
+    J, gradient = FourDVar(PROPAGATOR).cost(start + 0.1, observations)
+    monkeypatch.setattr("l96kit.propagators.TAPE_BYTES", 1)
+    monkeypatch.setattr("l96kit._adjoint.CACHE_BYTES", 1)
+    again = FourDVar(PROPAGATOR).cost(start + 0.1, observations)
+    np.testing.assert_array_equal(again[0], J)
+    np.testing.assert_array_equal(again[1], gradient)
+
+
 def test_a_cost_beyond_the_largest_number_is_infinite():
     start, observations = twin(np.random.default_rng(9), windows=(), steps=1)
     J, gradient = FourDVar(PROPAGATOR).cost(1e200 * start, observations)
