@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
-from l96kit._adjoint import CACHE_BYTES, AdjointRun
+from l96kit._adjoint import AdjointRun
 from l96kit._arrays import members, times
 from l96kit._progress import Pace, progress_bar
 from l96kit._steps import step_count
@@ -18,6 +18,7 @@ PIECE = 20_000_000  # site-steps of the first turn of a run, a hundredth of a se
 SMALL_ENSEMBLE = 100  # sites, of all members; a step of fewer takes as long
 MOST_TIMES = 2**31
 TAPE_BYTES = 64 * 2**20  # of the states of a window, up to which its cost is asked but once
+PART_BYTES = 4 * 2**20  # the same of a part of a longer window
 
 
 class BlowUpError(ArithmeticError):
@@ -226,7 +227,7 @@ class Propagator:
             is long or `checkpoints` is given, since it is then called for one part of the trajectory after another.
         steps, every : as in `trajectory`
         checkpoints : how many states may be kept at once. None asks the cost for the whole trajectory if the states of
-            all its steps take 64 MiB or less, otherwise for parts of 32 MiB, which is several times faster than fresh
+            all its steps take 64 MiB or less, otherwise for parts of 4 MiB, which is several times faster than fresh
             memory for all. The gradient is the same to the last bit; fewer checkpoints compute states again.
         parameters : whether the gradient in the parameters is wanted; without that in its weights, the adjoint of a
             network takes two thirds of the time
@@ -261,7 +262,7 @@ class Propagator:
         elif intervals * every * bytes_of_step <= TAPE_BYTES:
             part = max(1, intervals * every)
         else:
-            part = max(1, min(TAPE_BYTES, CACHE_BYTES) // bytes_of_step)
+            part = max(1, min(TAPE_BYTES, PART_BYTES) // bytes_of_step)
         found = self._adjoint(x, intervals, every, forcing, part, checkpoints, parameters, progress)
         return sum(total[1:], total[0]), *found
 
