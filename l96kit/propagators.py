@@ -18,7 +18,7 @@ PIECE = 20_000_000  # site-steps of the first turn of a run, a hundredth of a se
 SMALL_ENSEMBLE = 100  # sites, of all members; a step of fewer takes as long
 MOST_TIMES = 2**31
 TAPE_BYTES = 64 * 2**20  # of the states of a window, up to which its cost is asked but once
-PART_BYTES = 4 * 2**20  # the same of a part of a longer window
+PART_BYTES = 2 * 2**20  # the same of a part of a longer window; what allocators keep at hand is not zeroed anew
 
 
 class BlowUpError(ArithmeticError):
@@ -227,7 +227,7 @@ class Propagator:
             is long or `checkpoints` is given, since it is then called for one part of the trajectory after another.
         steps, every : as in `trajectory`
         checkpoints : how many states may be kept at once. None asks the cost for the whole trajectory if the states of
-            all its steps take 64 MiB or less, otherwise for parts of 4 MiB, which is several times faster than fresh
+            all its steps take 64 MiB or less, otherwise for parts of 2 MiB, which is several times faster than fresh
             memory for all. The gradient is the same to the last bit; fewer checkpoints compute states again.
         parameters : whether the gradient in the parameters is wanted; without that in its weights, the adjoint of a
             network takes two thirds of the time
