@@ -13,14 +13,6 @@ PRECISIONS = (np.dtype("float32"), np.dtype("float64"))
 MOST = 2**62  # whole numbers beyond are mistakes
 
 
-class OfArrays:
-    """A result that shows the shapes of its arrays, not their numbers."""
-
-    def __repr__(self):
-        shown = (f"{name} {value.shape}" for name, value in vars(self).items() if isinstance(value, np.ndarray))
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-
 def kept(values):
     """A copy of an array that nobody can change, for what was checked; a number as it is."""
     if not isinstance(values, (np.ndarray, list, tuple)):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._objects import Result
 from l96kit._progress import progress_bar, turns
 from l96kit._steps import step_count
 from l96kit.kernels import launch as kernels
@@ -16,7 +17,7 @@ from l96kit.propagators import PIECE, BlowUpError, Propagator
 BLOCK_CYCLES = 500  # that one call goes through, at most
 
 
-class OfCycles(_arrays.OfArrays):
+class OfCycles(Result):
     """What a method did in cycles: its scores (time, ...), of which some are averaged."""
 
     averaged = "forecast_rmse", "analysis_rmse"

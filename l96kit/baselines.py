@@ -13,6 +13,7 @@ import numpy as np
 from l96kit import _arrays
 from l96kit._blas import one_blas_thread
 from l96kit._cycles import BLOCK_CYCLES, OfCycles, checked, checked_truth, for_each, forecast_of_each, prepared
+from l96kit._objects import Settings
 from l96kit._progress import progress_bar
 from l96kit._steps import steps_of
 from l96kit.kernels import launch as kernels
@@ -58,8 +59,8 @@ def climatology(propagator: Propagator, rng, states=20_000, spin_up=50.0, spacin
     return y.mean(axis=0), np.cov(y.T)
 
 
-@dataclass(frozen=True, eq=False)
-class ThreeDVar:
+@dataclass(frozen=True, eq=False, repr=False)
+class ThreeDVar(Settings):
     """3D-Var as cycles of x + K (y - H(x)), K = B H^T (H B H^T + R)^-1, with a background covariance that stays.
 
     background_cov : B (site, site)
@@ -117,7 +118,7 @@ class ThreeDVar:
         return np.swapaxes(np.linalg.solve(H @ B @ np.swapaxes(H, -1, -2) + observations.covariance, H @ B), -1, -2)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OptimalInterpolation(ThreeDVar):
     """The same from the climatological mean at each time: what was observed before is forgotten.
 
@@ -136,8 +137,8 @@ class OptimalInterpolation(ThreeDVar):
         return np.broadcast_to(_arrays.state(self.mean, forecast.shape[-1], "mean", forecast.dtype), forecast.shape)
 
 
-@dataclass(frozen=True, eq=False)
-class Climatology:
+@dataclass(frozen=True, eq=False, repr=False)
+class Climatology(Settings):
     """The climatological mean at all times, whatever is observed.
 
     mean : (site,)
@@ -158,8 +159,8 @@ class Climatology:
         return Baseline(always, always, rmse(always, truth), rmse(always, truth))
 
 
-@dataclass(frozen=True, eq=False)
-class CycledFourDVar:
+@dataclass(frozen=True, eq=False, repr=False)
+class CycledFourDVar(Settings):
     """Incremental 4D-Var as cycles, with a background covariance that stays and a window that moves by one cycle; only
     the newest observations are assimilated, at its end.
 

@@ -12,7 +12,7 @@ from l96kit.models import SMALLEST_RING, Model
 from l96kit.networks import Network, checked_base
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Emulator(Model):
     """A model whose tendency is that of a network, or of another model plus that of a network.
 

@@ -14,7 +14,7 @@ from l96kit.propagators import BlowUpError
 from l96kit.scores import crps, rank_histogram, rmse, spread
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FourDEnVar(EnsembleFilter):
     """4DEnVar in windows that follow one another: covariances of the ensemble's trajectories, localized, take
     observations at all times of a window to its start; each member sees observations with errors of its own.

@@ -11,6 +11,8 @@ import numpy as np
 
 from l96kit import _arrays
 from l96kit._cycles import BLOCK_CYCLES, OfCycles, for_each, prepared
+from l96kit._objects import Settings
+from l96kit._random import child
 from l96kit.kernels import launch as kernels
 from l96kit.kernels import scoring
 from l96kit.localization import Localization, checked, places_of, ring_distance
@@ -71,8 +73,8 @@ class Assimilation(OfCycles):
         return ~np.isfinite(self.ensemble).all(axis=(-2, -1))
 
 
-@dataclass(frozen=True, eq=False)
-class EnsembleFilter:
+@dataclass(frozen=True, eq=False, repr=False)
+class EnsembleFilter(Settings):
     """What all ensemble filters have.
 
     members : of the ensemble, at least 2
@@ -224,7 +226,7 @@ def _result(x, means, scores, ranks, innovations, leading, scored):
 # --- methods ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EnKF(EnsembleFilter):
     """The stochastic filter, in which each member sees observations with errors of its own; these are centred.
 
@@ -237,7 +239,7 @@ class EnKF(EnsembleFilter):
         return observations.operator.n * self.members
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ETKF(EnsembleFilter):
     """The ensemble transform filter with the symmetric square root.
 
@@ -247,7 +249,7 @@ class ETKF(EnsembleFilter):
     kernel: ClassVar[str] = "transform"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ESRF(EnsembleFilter):
     """The serial square root filter, one observation after another; their errors must be independent.
 
@@ -261,7 +263,7 @@ class ESRF(EnsembleFilter):
         return super()._coefficients(observations, model, shape, dtype)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EnKFN(EnsembleFilter):
     """The finite-size filter EnKF-N: the transform with an inflation before each analysis, as its innovation asks. It
     is that at the lowest minimum of the cost, which may be far from one where an innovation is far beyond the spread.
@@ -284,7 +286,7 @@ class EnKFN(EnsembleFilter):
         return "strength", self.strength
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LETKF(EnsembleFilter):
     """The local transform filter: an analysis for each site, in which observations count less the farther they are.
 
@@ -309,7 +311,7 @@ class LETKF(EnsembleFilter):
         return kernels.in_chunks(self.localization.coefficients(distances), self.kernel, shape, dtype)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IEnKS(EnsembleFilter):
     """The iterative ensemble Kalman smoother, in its transform form, with a window that moves by one cycle; only the
     newest observations are assimilated.
@@ -340,7 +342,7 @@ class IEnKS(EnsembleFilter):
         return self.lag, self.iterations
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ParticleFilter(EnsembleFilter):
     """The bootstrap filter for models of a few sites: members are drawn anew by their likelihoods at each analysis,
     systematically, and moved a little, as one model run would stay the same.

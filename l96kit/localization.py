@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._objects import Settings
 
 SMALLEST = 1e-3  # coefficients below count as zero, which saves observations that would do nothing
 HALF_WIDTH = 1.82  # of Gaspari & Cohn's function, over the radius
@@ -42,8 +43,8 @@ TAPERS = {
 }
 
 
-@dataclass(frozen=True)
-class Localization:
+@dataclass(frozen=True, eq=False, repr=False)
+class Localization(Settings):
     """A taper and its radius, in sites; see the table of this module.
 
     Raises

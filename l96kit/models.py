@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._objects import Settings
 from l96kit.kernels import exponential, kuramoto_sivashinsky, lorenz63, lorenz96, spectral, vissio_lucarini
 from l96kit.kernels import launch as kernels
 from l96kit.kernels._fingerprint import fingerprint, frozen
@@ -26,7 +27,7 @@ from l96kit.kernels.tile import fields_of
 SMALLEST_RING = 4
 
 
-class Model:
+class Model(Settings):
     """What all models share. Subclasses give `kernel`, `sites` and `parameters`.
 
     kernel : the functions `tendency`, `tendency_tl`, `tendency_ad` of one site, with NAME, REACH and PARAMETERS
@@ -192,7 +193,7 @@ def _broadcast(x, other, name):
     return tuple(a if a.shape == shape else np.broadcast_to(a, shape) for a in (x, other))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Lorenz96(Model):
     """The one-level Lorenz-96 model on a ring of K sites,
 
@@ -226,7 +227,7 @@ class Lorenz96(Model):
         return {"F": self.F}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VissioLucarini20(Model):
     """The Lorenz-96 model with temperature, on a ring of K sites,
 
@@ -265,7 +266,7 @@ class VissioLucarini20(Model):
         return {"F": self.F, "G": self.G, "alpha": self.alpha, "gamma": self.gamma}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Lorenz63(Model):
     """The three equations of Lorenz (1963),
 
@@ -291,7 +292,7 @@ class Lorenz63(Model):
         return {"sigma": self.sigma, "rho": self.rho, "beta": self.beta}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KuramotoSivashinsky(Model):
     """The Kuramoto-Sivashinsky equation,
 
@@ -342,7 +343,7 @@ class KuramotoSivashinsky(Model):
         return p, p
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StencilModel(Model):
     """A model of your own on a ring, made of three functions of one site; it then has everything that Lorenz-96 has.
 
@@ -408,8 +409,11 @@ class StencilModel(Model):
         self._try_functions()
         self.kernel  # noqa: B018  what the functions use is taken as it is now
 
-    def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name != "kernel"}
+    def _made_of(self):
+        return self.kernel.NAME, self.sites, self.parameters, self.name
+
+    def _fingerprint(self):
+        return self.kernel.NAME
 
     def _try_functions(self):
         """Call the functions with numbers, so that a mistake is named here and not in the compiler's words."""

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from l96kit import _arrays, store
+from l96kit._objects import Settings
+from l96kit._random import generator
 from l96kit.kernels import layers as kernels
 from l96kit.models import Model, StencilModel
 
@@ -100,8 +102,8 @@ def _source(found):
     return tuple(map(int, numbers)) if len(numbers) == 3 else int(numbers[0])
 
 
-@dataclass(frozen=True)
-class Network:
+@dataclass(frozen=True, eq=False, repr=False)
+class Network(Settings):
     """Layers that lead from a state (one channel) to a tendency (one channel), at every site alike.
 
     Parameters

@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._objects import Settings
+from l96kit._random import generator
 from l96kit.kernels import launch as kernels
 from l96kit.kernels._fingerprint import fingerprint, frozen
 from l96kit.kernels.observing import FUNCTIONS, of_one_number
@@ -26,8 +28,8 @@ SLOPE_TOLERANCE = 1e-3  # relative; for functions that differ in more than round
 _TRIALS = tuple(sign * scale for scale in (0.137, 0.618, 1.73, 5.41, 31.4) for sign in (1, -1))  # no kinks in general
 
 
-@dataclass(frozen=True, eq=False)
-class ObservationOperator:
+@dataclass(frozen=True, eq=False, repr=False)
+class ObservationOperator(Settings):
     """What is observed at each time: functions of weighted sums of sites.
 
     Parameters
@@ -206,8 +208,8 @@ def _flat(part):
     return np.ascontiguousarray(part.reshape(-1, *part.shape[-2:]))
 
 
-@dataclass(frozen=True, eq=False)
-class Pointwise:
+@dataclass(frozen=True, eq=False, repr=False)
+class Pointwise(Settings):
     """A function of one number of your own, and its derivative: of Python, as Numba can compile them, or of NumPy.
 
     Raises
@@ -230,8 +232,11 @@ class Pointwise:
         self._function  # noqa: B018  what the functions use is taken as it is now
         _check_slope(self.value, self.slope)
 
-    def __getstate__(self):
-        return {"value": self.value, "slope": self.slope}
+    def _made_of(self):
+        return self._function.name
+
+    def _fingerprint(self):
+        return self._function.name
 
     @cached_property
     def _function(self):

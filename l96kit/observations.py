@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._objects import Settings
+from l96kit._random import generator
 from l96kit.observation_operators import ObservationOperator, at_sites
 
 
-@dataclass(frozen=True, eq=False)
-class Observations:
+@dataclass(frozen=True, eq=False, repr=False)
+class Observations(Settings):
     """Values observed at each of several times, with Gaussian errors.
 
     Parameters

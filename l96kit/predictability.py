@@ -6,13 +6,14 @@ import numpy as np
 
 from l96kit import _arrays
 from l96kit._blas import one_blas_thread
+from l96kit._objects import Result
 from l96kit._progress import progress_bar
 from l96kit._steps import step_count
 from l96kit.propagators import Propagator
 
 
-@dataclass(frozen=True, eq=False)
-class LyapunovSpectrum:
+@dataclass(frozen=True, eq=False, repr=False)
+class LyapunovSpectrum(Result):
     """Lyapunov exponents of a model.
 
     exponents : (count,), per time unit, in descending order

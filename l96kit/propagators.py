@@ -8,6 +8,7 @@ import numpy as np
 from l96kit import _arrays
 from l96kit._adjoint import AdjointRun
 from l96kit._arrays import members, times
+from l96kit._objects import Settings
 from l96kit._progress import Pace, progress_bar
 from l96kit._steps import step_count
 from l96kit.kernels import launch as kernels
@@ -40,8 +41,8 @@ class BlowUpError(ArithmeticError):
         return type(self), (self.step, self.member, self.trajectory, self.dt)
 
 
-@dataclass(frozen=True, eq=False)
-class Propagator:
+@dataclass(frozen=True, eq=False, repr=False)
+class Propagator(Settings):
     """Steps a model through time with an explicit scheme, and differentiates exactly what it computes.
 
     Parameters
@@ -314,31 +315,9 @@ class Propagator:
 
     def linear_operator(self, x, steps=1):
         """The same as a `scipy.sparse.linalg.LinearOperator` (site, site): products with tangent and adjoint alone."""
-        from scipy.sparse.linalg import LinearOperator
+        from l96kit._tangent import Tangent  # which takes SciPy's solvers along
 
-        x, steps = self._one_state(x), step_count(steps, "steps")
-
-        def forward(v):
-            if np.iscomplexobj(v):
-                return forward(v.real) + 1j * forward(v.imag)
-            v = np.asarray(v, x.dtype)
-            return self.trajectory_tl(x, v.T, steps, steps)[1].T
-
-        def transposed(w):
-            if np.iscomplexobj(w):
-                return transposed(w.real) + 1j * transposed(w.imag)
-            w = np.asarray(w, x.dtype)
-            y_ad = np.stack([np.zeros_like(w.T), w.T])
-            return self.trajectory_ad(np.broadcast_to(x, w.T.shape), y_ad, steps)[0].T
-
-        return LinearOperator(
-            (self.model.sites,) * 2,
-            matvec=lambda v: forward(np.ravel(v)),
-            rmatvec=lambda w: transposed(np.ravel(w)),
-            matmat=forward,
-            rmatmat=transposed,
-            dtype=x.dtype,
-        )
+        return Tangent(self, self._one_state(x).copy(), step_count(steps, "steps"))
 
     # --- in between ------------------------------------------------------------------------------------------------
 

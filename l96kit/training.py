@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from l96kit import _arrays, networks, store
+from l96kit import _arrays, _random, networks, store
 from l96kit._minimisers import or_infinite
+from l96kit._objects import Result, Settings
 from l96kit._progress import Pace, progress_bar, turns
 from l96kit._samples import Orders, Samples, as_list, cut
 from l96kit._steps import step_count
@@ -29,8 +30,8 @@ AT_ONCE = 1024  # samples whose loss is computed in one go, at most
 FEWEST = 32  # the same, at least
 
 
-@dataclass(frozen=True, eq=False)
-class Trained:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trained(Result):
     """Networks that were trained side by side, one for each seed.
 
     training : how
@@ -80,8 +81,8 @@ class Trained:
         return self.training.network
 
 
-@dataclass(frozen=True, eq=False)
-class Training:
+@dataclass(frozen=True, eq=False, repr=False)
+class Training(Settings):
     """How a network is trained: it is the tendency of a model that shall follow given trajectories. The loss is
 
         J(w) = mean over samples m, leads t and sites k of (M_t(x_m; w) - y_{m,t})_k^2,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._objects import Result
 from l96kit._progress import progress_bar
 from l96kit._steps import steps_of
 from l96kit.observations import interpolate, observe
@@ -13,8 +14,8 @@ from l96kit.scores import rmse
 from l96kit.variational import FourDVar
 
 
-@dataclass(frozen=True)
-class Twin:
+@dataclass(frozen=True, eq=False, repr=False)
+class Twin(Result):
     """A cycled 4D-Var experiment; truths are independent of one another.
 
     window : time steps in a window; it is also how far one window lies from the next

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from l96kit import _arrays
-from l96kit._cycles import forecast_of_each
+from l96kit import _arrays, _random
+from l96kit._cycles import as_among_others, forecast_of_each
+from l96kit._objects import Settings
 from l96kit._progress import progress_bar
 from l96kit._steps import step_count, steps_of
 from l96kit.baselines import METHODS, Baseline
@@ -22,8 +23,8 @@ STARTS = ("climatology", "truth")
 _TRUTH, _NOISE, _ENSEMBLE, _METHOD = range(4)  # what random numbers are for
 
 
-@dataclass(frozen=True, eq=False)
-class TwinExperiment:
+@dataclass(frozen=True, eq=False, repr=False)
+class TwinExperiment(Settings):
     """One experiment for each seed; a seed alone gives the same bits as among others.
 
     Parameters

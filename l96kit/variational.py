@@ -15,6 +15,7 @@ from l96kit import _arrays
 from l96kit._blas import one_blas_thread
 from l96kit._covariances import SquareRoot
 from l96kit._minimisers import BLOW_UPS, MINIMISERS, or_infinite
+from l96kit._objects import Result, Settings
 from l96kit._progress import progress_bar
 from l96kit._steps import step_count
 from l96kit._window import Window
@@ -23,7 +24,7 @@ from l96kit.propagators import Propagator
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Analysis(_arrays.OfArrays):
+class Analysis(Result):
     """What 4D-Var found, for each window.
 
     state : (..., site), the analysis at the start of the window
@@ -42,8 +43,8 @@ class Analysis(_arrays.OfArrays):
     converged: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class FourDVar:
+@dataclass(frozen=True, eq=False, repr=False)
+class FourDVar(Settings):
     """4D-Var: find the start x_0 = x of a window, and with the weak constraint the errors of the model, that minimise
 
         J = 1/2 sum_t |R^-1/2 (H_t(x_t) - y_t)|^2 + 1/2 |B^-1/2 (x - background)|^2 + 1/2 sum_t |Q^-1/2 error_t|^2
