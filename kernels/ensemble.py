@@ -7,13 +7,13 @@ and Y and d as it likes. Its `shape` is (members, observations, width of a row o
 See `matrices` for how rows lie.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from l96kit.kernels._targets import called, inline
 from l96kit.kernels.matrices import (
+    PIECE,
     add_product,
     add_row,
     add_to_diagonal,
@@ -29,7 +29,6 @@ from l96kit.kernels.matrices import (
     scale,
     solve,
     sum_of,
-    trace,
     weigh,
 )
 from l96kit.kernels.rotations import exchange, orthogonalize
@@ -78,14 +77,15 @@ def abandon(x):
 
 @called
 def centre(mean, A, total, members):
-    """Move what the anomalies have of a mean to the mean."""
+    """Move what the anomalies have of a mean to the mean: of very many twice, since a long sum is not exact."""
     width, one = mean.shape[0], mean.dtype.type(1)
-    fill(total, total.dtype.type(0))
-    for member in range(members):
-        add_row(row(A, member, width), total, one / mean.dtype.type(members))
-    add_row(total, mean, one)
-    for member in range(members):
-        add_row(total, row(A, member, width), -one)
+    for _ in range(1 + (members > PIECE)):
+        fill(total, total.dtype.type(0))
+        for member in range(members):
+            add_row(row(A, member, width), total, one / mean.dtype.type(members))
+        add_row(total, mean, one)
+        for member in range(members):
+            add_row(total, row(A, member, width), -one)
 
 
 @called
@@ -296,77 +296,3 @@ def assimilate(mean, A, own, innovation, gain, members):
     for member in range(members):
         add_row(gain, row(A, member, gain.shape[0]), -share * own[member])
     return total, share
-
-
-# --- resampling -------------------------------------------------------------------------------------------------------
-
-
-@called
-def resample(mean, A, Y, d, numbers, jitter, room, shape):
-    """Members drawn with their likelihoods as weights, systematically from one random number, and moved by a Gaussian
-    with the covariance of the weighted members times the square of the bandwidth that suits one, times `jitter`
-    (Gordon, Salmond & Smith 1993; Kitagawa 1996; Musso, Oudjane & Le Gland 2001). `numbers` are normal, one and then
-    one for each member and site.
-    """
-    C, B, weights, centre_of_mass = room.matrices[0], room.B, room.b, room.total
-    members, observations, _ = shape
-    width, one, zero = mean.shape[0], mean.dtype.type(1), mean.dtype.type(0)
-    sites = (numbers.shape[0] - 1) // members
-    if inner_product(d, d) + inner_product(Y, Y) == zero:  # nothing was observed
-        return
-    likelihoods(Y, d, weights, shape)
-    if weights[0] != weights[0]:
-        fill(A, weights[0])
-        return
-    at, total, half = 0, weights[0], one / (one + one)
-    begin = half * math.erfc(-numbers[0] * half**half)
-    for member in range(members):
-        while total * members < begin + member and at < members - 1:
-            at += 1
-            total += weights[at]
-        copy(row(A, at, width), row(B, member, width))
-    if jitter > zero:
-        weigh(A, weights, centre_of_mass, members)
-        root_of_covariance(A, weights, centre_of_mass, C, members, sites)
-        power = one / mean.dtype.type(sites + 4)
-        bandwidth = (mean.dtype.type(4) / mean.dtype.type((sites + 2) * members)) ** power
-        for member in range(members):
-            for site in range(sites):
-                drawn = numbers[1 + member * sites + site]
-                add_row(row(C, site, width), row(B, member, width), jitter * bandwidth * drawn)
-    copy(B, A)
-    centre(mean, A, centre_of_mass, members)
-
-
-@called
-def likelihoods(Y, d, weights, shape):
-    """Of all members, with the sum one."""
-    members, observations, width = shape
-    half, largest = d.dtype.type(0.5), -d.dtype.type(np.inf)
-    fill(weights, d.dtype.type(0))
-    for q in range(observations):
-        own = row(Y, q, width)
-        for member in range(members):
-            weights[member] -= half * (d[q] - own[member]) ** 2
-    for member in range(members):
-        largest = max(largest, weights[member])
-    for member in range(members):
-        weights[member] = math.exp(weights[member] - largest)
-    scale(weights, d.dtype.type(1) / sum_of(weights))
-
-
-@called
-def root_of_covariance(A, weights, middle, C, members, sites):
-    """The upper factor of the covariance of the weighted members; a little is added, so that few members have one."""
-    width = middle.shape[0]
-    fill(C, A.dtype.type(0))
-    for member in range(members):
-        own = row(A, member, width)
-        add_row(middle, own, -A.dtype.type(1))
-        for site in range(sites):
-            add_row(own, row(C, site, width), weights[member] * own[site])
-    least = precision(C) * (trace(C, sites, width) + precision(C))
-    add_to_diagonal(C, A.dtype.type(100) * least, sites, width)
-    factorize(C, sites, width)
-    for site in range(sites):
-        fill(row(C, site, width)[:site], A.dtype.type(0))

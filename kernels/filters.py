@@ -8,8 +8,9 @@ An experiment is what a tile is elsewhere: one worker goes through its cycles. `
         function of the sum of weights times sites, each (period, observation, part); see `observing`
     (values, root): (cycle, experiment, observation), NaN where nothing was observed, and 1 / sigma (1, observation) or
         the inverse of the Cholesky factor of the covariance, (observation, observation) with room for whole vectors
-    (tuning, normals, turns): (experiment, 2), inflation and what the method takes; random numbers (experiment, cycle,
-        ..) of the analysis and of a rotation, none of them if there is none
+    (tuning, normals, turns, seeds): (experiment, 2), inflation and what the method takes; random numbers (experiment,
+        cycle, ..) of the analysis and of a rotation, none of them if there is none; (experiment,), what ranks among
+        equals are drawn from
     coefficients (period, number), of a localization, see `local`
     truth (cycle, experiment, site), and what is kept: means (2, cycle, experiment, site) of forecasts and analyses, or
         no cycles of them; and (scores, ranks, innovations): (cycle, experiment, 2, 3), RMSE of the mean, spread and
@@ -22,7 +23,7 @@ An ensemble that left the finite numbers is NaN from then on, and nothing more i
 
 from types import SimpleNamespace
 
-from l96kit.kernels import ensemble, finite_size, local
+from l96kit.kernels import ensemble, finite_size, local, particles
 from l96kit.kernels._targets import inline
 from l96kit.kernels.dynamics_of_model import dynamics_of
 from l96kit.kernels.ensemble import Workspace, abandon, assemble, rotate, split
@@ -75,7 +76,7 @@ def _local(args):
 @inline
 def _resample(args):
     mean, A, Y, d, (jitter, normals, _, _, _, _), room, shape = args
-    ensemble.resample(mean, A, Y, d, normals, jitter, room, shape)
+    particles.resample(mean, A, Y, d, normals, jitter, room, shape)
 
 
 ANALYSES = {
@@ -157,30 +158,31 @@ def bodies(model, tableau, team, lanes, uniform):
         @inline
         def body(experiment, data, work):
             x_of_all, p, clock, operator, (values, root), random, coefficients, truth, means, found, sizes = data
-            (dt, every, _, _), (indices, weights, begin), (tuning, normals, turns) = clock, operator, random
+            (dt, every, _, _), (indices, weights, begin), (tuning, normals, turns, seeds) = clock, operator, random
             x, inflation = x_of_all[experiment], tuning[experiment, INFLATION]
             members, observations = x.shape[0], values.shape[2]
             (mean, A), (Y, d, errors), room, rest = rooms(work, members, observations, sizes)
             total, ones = room.total, room.b
             for t in range(values.shape[0]):
-                place, now = (t, experiment, members), (begin + t) % indices.shape[0]
+                cycle = begin + t
+                place, now = (t, experiment, (seeds[experiment], cycle)), cycle % indices.shape[0]
                 forecast(x, p, dt, every, work)
                 split(x, mean, A, total)
                 if not is_finite(A):
                     abandon(x)
                     break
-                record(mean, A, truth, means, found, place, 0, total)
+                record(x, mean, A, truth, means, found, place, 0, total)
                 observe(x, indices[now], weights[now], Y)
                 whiten(Y, values[t, experiment], root, d, errors, members)
                 score_innovation(Y, d, values[t, experiment], members, found[2][t, experiment])
-                coefficients_now = coefficients[(begin + t) % coefficients.shape[0]]
+                coefficients_now = coefficients[cycle % coefficients.shape[0]]
                 more = tuning[experiment, TUNED], normals[experiment, t], coefficients_now, errors, rest, sizes[1]
                 analyse((mean, A, Y, d, more, room, (members, observations, whole(members, lanes))))
                 if turns.shape[2]:
                     rotate(A, turns[experiment, t], total, ones, members)
                 scale(A, inflation)
                 assemble(mean, A, x)
-                record(mean, A, truth, means, found, place, 1, total)
+                record(x, mean, A, truth, means, found, place, 1, total)
 
         return body
 
@@ -188,7 +190,7 @@ def bodies(model, tableau, team, lanes, uniform):
     def iterated(experiment, data, work):
         """x are states at the start of the window, `lag` cycles before the observations or as many as there are."""
         x_of_all, p, clock, operator, (values, root), random, _, truth, means, found, sizes = data
-        (dt, every, lag, iterations), (indices, weights, begin), (tuning, _, turns) = clock, operator, random
+        (dt, every, lag, iterations), (indices, weights, begin), (tuning, _, turns, seeds) = clock, operator, random
         x, inflation, tolerance = x_of_all[experiment], tuning[experiment, INFLATION], tuning[experiment, TUNED]
         members, observations = x.shape[0], values.shape[2]
         (mean, A), (Y, d, seen), room, rest = rooms(work, members, observations, sizes)
@@ -201,8 +203,8 @@ def bodies(model, tableau, team, lanes, uniform):
         later = taken(rest, at, members * x.shape[1]).reshape(members, x.shape[1])
         shape = members, observations, wide
         for t in range(values.shape[0]):
-            place, cycle = (t, experiment, members), begin + t
-            now = cycle % indices.shape[0]
+            cycle = begin + t
+            place, now = (t, experiment, (seeds[experiment], cycle)), cycle % indices.shape[0]
             split(x, mean, A, total)
             if not is_finite(A):
                 abandon(x)
@@ -214,7 +216,7 @@ def bodies(model, tableau, team, lanes, uniform):
                 forecast(later, p, dt, min(lag, cycle + 1) * every, work)
                 split(later, later_mean, later_A, total)
                 if iteration == 0:
-                    record(later_mean, later_A, truth, means, found, place, 0, total)
+                    record(later, later_mean, later_A, truth, means, found, place, 0, total)
                 observe(later, indices[now], weights[now], Y)
                 whiten(Y, values[t, experiment], root, d, seen, members)
                 if iteration == 0:
@@ -222,7 +224,8 @@ def bodies(model, tableau, team, lanes, uniform):
                 if not iterate(w, Y, d, seen, before, room, shape) > tolerance:
                     break
             update_end(later_mean, later_A, before, room, B, shape)
-            record(later_mean, later_A, truth, means, found, place, 1, total)
+            assemble(later_mean, later_A, later)
+            record(later, later_mean, later_A, truth, means, found, place, 1, total)
             update_start(mean, A, w, later_mean, later_A, room, shape)
             if turns.shape[2]:
                 rotate(later_A, turns[experiment, t], total, ones, members)

@@ -9,7 +9,7 @@ import math
 from types import SimpleNamespace
 
 from l96kit.kernels._targets import called, inline, part, site_function
-from l96kit.kernels.matrices import copy, fill, inner_product, multiply, row, rows_of, scale, sum_of
+from l96kit.kernels.matrices import copy, fill, inner_product, multiply, row, rows_of, scale, total_of
 from l96kit.kernels.tile import U
 
 # Of one number; `like` has its precision, which a bare constant would not keep.
@@ -230,7 +230,7 @@ def whiten(Y, values, root, d, errors, members):
     width = Y.shape[0] // rows_of(observations)
     for q in range(observations):
         own = row(Y, q, width)
-        mean = sum_of(own) / d.dtype.type(members)
+        mean = d.dtype.type(total_of(own) / members)
         d[q] = values[q] - mean
         add_number(own[:members], -mean)
         leave_out_missing(values, d, q, own)

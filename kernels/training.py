@@ -26,7 +26,7 @@ def bodies(model, tableau, team, lanes, uniform):
     """Bodies like those of `trajectory`; `tile` is the network.
 
     p is (fields, program). `tape` (network, step, tile array) has room for every state of a rollout, `losses` is
-    (network, update, worker), all of weights and their gradients are (network, weight).
+    (network, update, worker) in double precision, all of weights and their gradients are (network, weight).
     """
     first, width = U(model.REACH * lanes), U(lanes)
     span, sync, rank = team.span, team.sync, team.rank

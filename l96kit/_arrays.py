@@ -210,15 +210,6 @@ def count(value, name, least=1):
     return number
 
 
-def generator(rng, name="rng"):
-    """A NumPy generator of random numbers."""
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(
-            f"{name}: expected a NumPy generator, found {type(rng).__name__}; pass np.random.default_rng(seed)"
-        )
-    return rng
-
-
 def one_of(value, choices, name):
     if value not in choices:
         names = ", ".join(map(repr, choices))
@@ -298,14 +289,24 @@ def is_uniform(values):
 def unbroadcast(field, ensemble_shape, shape):
     """The transpose of broadcasting a parameter of `shape` over the ensemble: sum what it was copied to."""
     if not shape:
-        return field.sum()
+        return total(field)
     if set(shape) == {1}:  # a kernel may have taken it for one number
-        return field.sum().reshape(shape)
+        return total(field).reshape(shape)
     field = field.reshape(ensemble_shape)
     surplus = field.ndim - len(shape)
-    field = field.sum(axis=tuple(range(surplus)))
+    field = total(field, tuple(range(surplus)))
     copied = tuple(axis for axis, length in enumerate(shape) if length == 1)
-    return field.sum(axis=copied, keepdims=True)
+    return total(field, copied, keepdims=True)
+
+
+def total(x, axis=None, keepdims=False):
+    """The sum, in the precision of x; it is taken in double precision, since a long one in single goes astray."""
+    return x.sum(axis=axis, dtype=float, keepdims=keepdims).astype(x.dtype)
+
+
+def mean(x, axis):
+    """The mean, likewise."""
+    return x.mean(axis=axis, dtype=float).astype(x.dtype)
 
 
 def covariance(cov, name):

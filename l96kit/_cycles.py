@@ -30,7 +30,7 @@ class OfCycles(Result):
         cycles = len(self.analysis_rmse)
         if not 0 <= _arrays.count(burn_in, "burn_in", 0) < cycles:
             raise ValueError(f"burn_in: expected 0..{cycles - 1} of {cycles} cycles, found {burn_in}; leave some")
-        return {name: getattr(self, name)[burn_in:].mean(axis=0) for name in self.averaged}
+        return {name: _arrays.mean(getattr(self, name)[burn_in:], axis=0) for name in self.averaged}
 
 
 class Cycles(NamedTuple):
@@ -110,16 +110,24 @@ def prepared(propagator, observations, x, every, truth, members=None, name="star
     )
 
 
+def as_among_others(propagator, states, steps, every=None, progress=False):
+    """The trajectory (time, state, site) of states (state, site), with the bits that each has among others: a second
+    one goes along with a state alone, whose code would be another."""
+    both = np.concatenate([states, states[:1]])
+    every = max(steps, 1) if every is None else every
+    return propagator.trajectory(both, steps, every, progress=progress)[:, :-1]
+
+
 def forecast_of_each(propagator, x, steps):
     """A forecast of states (..., site); those that are not finite, or leave the finite numbers, are NaN."""
     found, states = np.full(x.shape, np.nan, x.dtype).reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1])
     good = np.flatnonzero(np.isfinite(states).all(axis=-1))
     try:
-        found[good] = propagator.forecast(states[good], steps) if good.size else 0
+        found[good] = as_among_others(propagator, states[good], steps)[-1] if good.size else 0
     except BlowUpError:
         for at in good:
             with contextlib.suppress(BlowUpError):
-                found[at] = propagator.forecast(states[at : at + 1], steps)[0]
+                found[at] = as_among_others(propagator, states[at : at + 1], steps)[-1, 0]
     return found.reshape(x.shape)
 
 

@@ -110,7 +110,7 @@ class Result:
     """Of a dataclass that says what was found: shown with the shape of each array and what its numbers are like."""
 
     def __repr__(self):
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.repr}
         lines = (f"  {name} {_summary(value)}\n" for name, value in found.items() if value is not None)
         return f"{type(self).__name__}(\n{''.join(lines)})"
 

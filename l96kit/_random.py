@@ -5,11 +5,11 @@ import numpy as np
 from l96kit import _arrays
 
 
-def generator(rng, name="rng"):
+def generator(rng):
     """A NumPy generator of random numbers."""
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
-            f"{name}: expected a NumPy generator, found {type(rng).__name__}; pass np.random.default_rng(seed)"
+            f"rng: expected a NumPy generator, found {type(rng).__name__}; pass np.random.default_rng(seed)"
         )
     return rng
 

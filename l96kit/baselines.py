@@ -15,6 +15,7 @@ from l96kit._blas import one_blas_thread
 from l96kit._cycles import BLOCK_CYCLES, OfCycles, checked, checked_truth, for_each, forecast_of_each, prepared
 from l96kit._objects import Settings
 from l96kit._progress import progress_bar
+from l96kit._random import generator
 from l96kit._steps import steps_of
 from l96kit.kernels import launch as kernels
 from l96kit.observations import Observations
@@ -53,7 +54,7 @@ def climatology(propagator: Propagator, rng, states=20_000, spin_up=50.0, spacin
     sites, before = propagator.model.sites, steps_of(spin_up, "spin_up", propagator)
     apart = max(1, steps_of(spacing, "spacing", propagator))
     _arrays.require_memory(8 * sites * states, "states", "take fewer")
-    x = propagator.forecast(_arrays.generator(rng).standard_normal((runs, sites)), before, progress=progress)
+    x = propagator.forecast(generator(rng).standard_normal((runs, sites)), before, progress=progress)
     y = propagator.trajectory(x, apart * (-(-states // runs) - 1), apart, progress=progress)
     y = y.reshape(-1, sites)[:states]
     return y.mean(axis=0), np.cov(y.T)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from l96kit._random import generator
 from l96kit.models import _Window
 
 COMPLEX_STEP = 1e-100  # its square vanishes, so the imaginary part is the derivative to rounding
@@ -64,7 +65,7 @@ def dot_test(tl: Callable, ad: Callable, x: Any, y: Any = None, rng=None, tolera
     -------
     float, dimensionless. (Divided by the inner product itself, correct code would fail at random.)
     """
-    rng = np.random.default_rng(0) if rng is None else rng
+    rng = generator(np.random.default_rng(0) if rng is None else rng)
     u = _random_like(x, rng)
     Lu = tl(u)
     v = _random_like(Lu if y is None else y, rng)
@@ -95,7 +96,8 @@ def taylor_test(forward: Callable, tl: Callable, x: Any, direction: Any = None, 
     remainder; then the second slope is infinite. The steps e shrink with the growth of the tangent, |L h| / |h|, since
     a fixed one would fail correct code over long runs.
     """
-    h = _random_like(x, np.random.default_rng(0) if rng is None else rng) if direction is None else direction
+    rng = generator(np.random.default_rng(0) if rng is None else rng)
+    h = _random_like(x, rng) if direction is None else direction
     here, tangent = _tuple(forward(x)), _tuple(tl(h))
     first = FIRST_STEP / max(1.0, _norm(tangent) / max(_norm(h), np.finfo(float).tiny))
     steps = first * 0.5 ** np.arange(HALVINGS + 1)
@@ -162,7 +164,7 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
             f"model: expected one made of functions of a site, found {type(model).__name__}; check a propagator of it "
             "with l96kit.dot_test and l96kit.taylor_test"
         )
-    rng = np.random.default_rng(0) if rng is None else rng
+    rng = generator(np.random.default_rng(0) if rng is None else rng)
     model = _with_a_parameter_a_site(model)
     x = rng.standard_normal((3, model.sites)) if x is None else np.asarray(x, float)
     names = list(model.parameters)

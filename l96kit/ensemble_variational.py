@@ -52,7 +52,8 @@ class FourDEnVar(EnsembleFilter):
         own = np.arange(propagator.model.sites) % propagator.model.ring
         small = one_blas_thread(self.window * observations.operator.n)
         with progress_bar(len(cycles.x) * times, "cycles", progress, type(self).__name__) as bar, small:
-            for e, (x, rng) in enumerate(zip(cycles.x, random[1][0])):
+            drawing, _, of_ranks = random[1]
+            for e, (x, rng, rng_of_ranks) in enumerate(zip(cycles.x, drawing, of_ranks)):
                 for begin in range(0, times, self.window):
                     now = np.arange(begin, min(begin + self.window, times))
                     bar.update(len(now))
@@ -76,8 +77,8 @@ class FourDEnVar(EnsembleFilter):
                         x[...] = np.nan
                         break
                     for which, states in enumerate((forecast[1:], analysis[1:])):
-                        record(states, cycles.truth[now, e], kept, (now, e, which))
-                    mean = analysis[-1].mean(axis=0)
+                        record(states, cycles.truth[now, e], kept, (now, e, which), rng_of_ranks)
+                    mean = _arrays.mean(analysis[-1], axis=0)
                     x[...] = mean + inflation[e] * (analysis[-1] - mean)
 
 
@@ -95,7 +96,7 @@ def increments(x, seen, values, normals, between_sites, between):
     errors = (normals - normals.mean(axis=1, keepdims=True)) * np.sqrt(members / (members - 1))
     Y, D = seen - seen.mean(axis=1, keepdims=True), values[:, None] + errors - seen
     Y, D = (np.moveaxis(np.where(missing, 0, part), 1, 0).reshape(members, -1) for part in (Y, D))
-    A = x - x.mean(axis=0)
+    A = x - _arrays.mean(x, axis=0)
     of_sites = between_sites * (A.T @ Y) / (members - 1)
     of_observations = between * (Y.T @ Y) / (members - 1) + np.eye(len(between))
     return D @ np.linalg.solve(of_observations, of_sites.T)
@@ -111,13 +112,14 @@ def innovation_of(seen, values):
     return np.where(seen_at_all.any(axis=-1)[:, None], found, np.nan)
 
 
-def record(states, truth, kept, place):
-    """Scores and means of states (time, member, site)."""
+def record(states, truth, kept, place, rng):
+    """Scores and means of states (time, member, site); `rng` draws ranks among members that equal the truth."""
     (means, scores, ranks, _), (now, e, which) = kept, place
+    mean = _arrays.mean(states, axis=1)
     if means.shape[1]:
-        means[which, now, e] = states.mean(axis=1)
-    scores[now, e, which, RMSE] = rmse(states.mean(axis=1), truth)
+        means[which, now, e] = mean
+    scores[now, e, which, RMSE] = rmse(mean, truth)
     scores[now, e, which, SPREAD] = spread(states)
     if ranks.shape[-1] and np.isfinite(truth).all():
         scores[now, e, which, CRPS] = crps(states, truth)
-        ranks[e, which] += rank_histogram(states, truth, np.random.default_rng(0))  # drawn where members equal it
+        ranks[e, which] += rank_histogram(states, truth, rng)

@@ -62,7 +62,7 @@ class Assimilation(OfCycles):
         means = super().averages(burn_in)
         for name in ("innovation", "innovation_expected"):
             known = ~np.isnan(self.innovation[burn_in:])  # at a time without observations there is none
-            total = np.where(known, getattr(self, name)[burn_in:], 0).sum(axis=0)
+            total = _arrays.total(np.where(known, getattr(self, name)[burn_in:], 0), axis=0)
             with np.errstate(invalid="ignore"):
                 means[name] = np.where(self.blew_up, np.nan, total / known.sum(axis=0))
         return means
@@ -141,8 +141,8 @@ class EnsembleFilter(Settings):
         ensemble : (..., member, site), at the start
         every : time steps from one observation time to the next
         truth : (time, ..., site) at the observation times, to score against, optional
-        rng : a NumPy generator, from which each experiment gets one of its own, or a list of one for each; needed if
-            the method draws numbers
+        rng : a NumPy generator, whose numbers seed one for each experiment, or a list of one for each; needed if the
+            method draws numbers. From the same state it gives the same analyses, and moves on.
         keep : "means" of forecasts and analyses, or only the "scores"
         probabilistic : whether CRPS and ranks are wanted
         progress : show a bar (on a terminal or in a notebook)
@@ -157,7 +157,7 @@ class EnsembleFilter(Settings):
         x, leading, times = cycles.x, cycles.leading, len(cycles.values)
         experiments, members, sites = x.shape
         counts = self._normals(observations), self.rotation * members * (members - 1) // 2
-        rngs = _one_each(rng, experiments, sum(counts))
+        rngs = _three_each(rng, experiments, sum(counts))
         means = np.full((2, times if keep == "means" else 0, experiments, sites), np.nan, x.dtype)
         scores = np.full((times, experiments, 2, 3), np.nan, x.dtype)
         innovations = np.full((times, experiments, 2), np.nan, x.dtype)
@@ -168,11 +168,12 @@ class EnsembleFilter(Settings):
 
     def _go_through(self, cycles, propagator, observations, every, random, kept, progress):
         """All cycles, which change the ensembles and fill what is kept."""
-        x, (counts, rngs), (means, scores, ranks, innovations) = cycles.x, random, kept
+        x, (counts, (*rngs, of_ranks)), (means, scores, ranks, innovations) = cycles.x, random, kept
         experiments, tuning = len(x), np.empty((len(x), 2), x.dtype)
         for column, (name, numbers) in enumerate((("inflation", self.inflation), self._tuned())):
             tuning[:, column] = for_each(numbers, cycles.leading, name)
         p = propagator._parameters(x)
+        seeds = np.array([rng.integers(2**64, dtype=np.uint64) for rng in of_ranks])
         coefficients = self._coefficients(observations, propagator.model, x.shape, x.dtype)
         clock = float(propagator.dt), every, *self._window()
         block = max(1, min(BLOCK_CYCLES, BLOCK_NUMBERS // max(1, experiments * sum(counts))))
@@ -180,25 +181,24 @@ class EnsembleFilter(Settings):
         for now, observed in cycles.blocks(effort, block, progress, type(self).__name__):
             drawn = [_drawn(*pair, now.stop - now.start, x.dtype) for pair in zip(rngs, counts)]
             kept, found = np.ascontiguousarray(means[:, now]), (scores[now], ranks, innovations[now])
-            data = (x, p, clock, *observed, (tuning, *drawn), coefficients, cycles.truth[now], kept, found)
+            data = (x, p, clock, *observed, (tuning, *drawn, seeds), coefficients, cycles.truth[now], kept, found)
             kernels.launch_filter(self.kernel, cycles.kernel, propagator.scheme, data, propagator.threads)
             means[:, now] = kept
 
 
-def _one_each(rng, experiments, numbers):
-    """A generator for the analyses of each experiment and one for its rotations, so that it draws the same alone and
-    among others, whatever is drawn at once."""
-    if not numbers:
-        return (None,) * experiments, (None,) * experiments
-    several = list(rng) if isinstance(rng, (list, tuple)) else [rng]
-    if len(several) not in (1, experiments) or not all(isinstance(one, np.random.Generator) for one in several):
+def _three_each(rng, experiments, numbers):
+    """Generators for the analyses of each experiment, for its rotations, and for ranks among members that equal the
+    truth, so that it draws the same alone and among others, whatever is drawn at once."""
+    if rng is None and not numbers:  # but for ranks, which are then drawn alike in all experiments
+        rng = [np.random.default_rng(0) for _ in range(experiments)]
+    several = list(rng) if isinstance(rng, (list, tuple)) else [rng] * experiments
+    if len(several) != experiments or not all(isinstance(one, np.random.Generator) for one in several):
         found = f"{len(several)} of them" if isinstance(rng, (list, tuple)) else type(rng).__name__
         raise TypeError(
-            f"rng: expected a NumPy generator or {experiments} of them, found {found}; the method draws numbers: "
-            "pass np.random.default_rng(seed)"
+            f"rng: expected a NumPy generator or {experiments} of them, found {found}; pass np.random.default_rng(seed)"
+            + " since the method draws numbers" * (numbers > 0)
         )
-    each = several if isinstance(rng, (list, tuple)) else rng.spawn(experiments)
-    return tuple(zip(*(own.spawn(2) for own in each)))
+    return tuple(zip(*((child(one), child(one), child(one)) for one in several)))
 
 
 def _drawn(rngs, number, cycles, dtype):

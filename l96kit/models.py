@@ -158,7 +158,7 @@ class Model(Settings):
             name: _arrays.unbroadcast(gradient, shape, np.shape(value))
             for (name, value), gradient in zip(self._site_parameters.items(), fields_ad)
         }
-        return gradients if self.network is None else {**gradients, "weights": weights_ad.sum(axis=0)}
+        return gradients if self.network is None else {**gradients, "weights": _arrays.total(weights_ad, axis=0)}
 
     def _of_one_field(self, shape):
         """(..., site of the ring) for an ensemble of `shape`; parameters belong to the sites of the ring."""

@@ -218,7 +218,7 @@ class Network(Settings):
         for number, _, place, shape in self.shapes():
             layer = self.layers[number - 1]
             inputs = shape[1] if layer.kind == "product" else _inputs(layer) * layer.width
-            weights[place] = rng.uniform(-1, 1, place.stop - place.start) / np.sqrt(inputs)
+            weights[place] = generator(rng).uniform(-1, 1, place.stop - place.start) / np.sqrt(inputs)
         return weights
 
 

@@ -380,7 +380,7 @@ def random_sites(number, sites, times, rng) -> ObservationOperator:
     """`number` different sites at each of so many times, drawn anew."""
     if _arrays.count(number, "number") > _arrays.count(sites, "sites"):
         raise ValueError(f"number: expected at most the {sites} sites of a state, found {number}; take fewer")
-    order = np.argsort(_arrays.generator(rng).random((_arrays.count(times, "times"), sites)), axis=-1, kind="stable")
+    order = np.argsort(generator(rng).random((_arrays.count(times, "times"), sites)), axis=-1, kind="stable")
     return at_sites(np.sort(order[:, :number], axis=-1), sites)
 
 

@@ -148,7 +148,7 @@ class Observations(Settings):
             )
         weighted = self.weighted(self.of(y) - self.values)
         with np.errstate(over="ignore"):  # then it is infinite
-            return 0.5 * (weighted**2).sum(axis=(0, -1)), self.weighted_ad(y, weighted)
+            return 0.5 * _arrays.total(weighted**2, (0, -1)), self.weighted_ad(y, weighted)
 
     def weighted(self, departures):
         """R^-1/2 times (time, ..., n), zero where nothing was observed."""
@@ -196,7 +196,7 @@ def observe(truth, what, sigma, rng, rotating=False, cov=None) -> Observations:
     truth = _arrays.floating(_arrays.on_host(truth, "truth"), "truth")
     if truth.ndim < 2 or 0 in truth.shape:
         raise ValueError(f"truth: expected shape (time, ..., site), found {truth.shape}; pass a trajectory")
-    sigma, rng = error_of(sigma, cov), _arrays.generator(rng)
+    sigma, rng = error_of(sigma, cov), generator(rng)
     operator = what if isinstance(what, ObservationOperator) else _drawn(truth.shape, what, rng, rotating)
     seen = operator.observe(truth, np.arange(len(truth)))
     noise = rng.standard_normal(seen.shape)

@@ -1,6 +1,6 @@
 """How fast errors grow: Lyapunov exponents, singular vectors, adjoint sensitivities."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from l96kit import _arrays
 from l96kit._blas import one_blas_thread
 from l96kit._objects import Result
 from l96kit._progress import progress_bar
+from l96kit._random import generator
 from l96kit._steps import step_count
 from l96kit.propagators import Propagator
 
@@ -25,7 +26,7 @@ class LyapunovSpectrum(Result):
     exponents: np.ndarray
     spread: np.ndarray
     dimension: float | None
-    state: np.ndarray = field(repr=False)
+    state: np.ndarray
 
     @property
     def positive(self) -> int:
@@ -59,7 +60,7 @@ def lyapunov_spectrum(
     rounds = propagator._intervals(step_count(steps, "steps"), every)
     before = step_count(spin_up, "spin_up", 0) // every
     _arrays.require_memory(8 * rounds * count, "steps", "take fewer, or a larger `every`")
-    rng = np.random.default_rng(0) if rng is None else rng
+    rng = generator(np.random.default_rng(0) if rng is None else rng)
     directions = np.linalg.qr(rng.standard_normal((propagator.model.sites, count)))[0].T.astype(x.dtype)
     growth = np.empty((rounds, count))
     small = one_blas_thread(propagator.model.sites)

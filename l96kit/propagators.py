@@ -60,6 +60,10 @@ class Propagator(Settings):
     `__cuda_array_interface__`, shape (member, site)) stay there in `step`, `forecast` and `trajectory`, whose result is
     then an array of Numba's on the device.
 
+    A member has the same bits in every ensemble of two or more, at every place in it, on every run. One state alone has
+    compiled code of its own, and so have parameters that are numbers, all of them, beside those that are arrays, even
+    of equal numbers: between these, roundings differ, by about one unit in the last place a step.
+
     Source: Hairer, Norsett & Wanner (1993), chapter II.1; the adjoint is that of the discrete scheme.
     """
 
@@ -265,7 +269,7 @@ class Propagator(Settings):
         else:
             part = max(1, min(TAPE_BYTES, PART_BYTES) // bytes_of_step)
         found = self._adjoint(x, intervals, every, forcing, part, checkpoints, parameters, progress)
-        return sum(total[1:], total[0]), *found
+        return _arrays.total(np.stack(total), axis=0), *found
 
     def _adjoint(self, x, intervals, every, forcing, part, checkpoints, parameters, progress):
         """What comes back to x and to the parameters; see `AdjointRun`."""

@@ -7,6 +7,7 @@ over the members if there are any; averages over time, cycles and seeds are the 
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._random import generator
 
 
 def rmse(x, truth):
@@ -21,7 +22,7 @@ def spread(ensemble):
     average the squared RMSE of the mean (Fortin et al. 2014, eq. 15).
     """
     ensemble = _ensemble(ensemble)
-    return np.sqrt(ensemble.var(axis=-2, ddof=1).mean(axis=-1))
+    return np.sqrt(ensemble.var(axis=-2, ddof=1, dtype=float).mean(axis=-1)).astype(ensemble.dtype)
 
 
 def crps(ensemble, truth, fair=False):
@@ -33,11 +34,13 @@ def crps(ensemble, truth, fair=False):
     """
     ensemble = _ensemble(ensemble, least=2 if fair else 1)
     members = ensemble.shape[-2]
-    error = np.abs(ensemble - _truth(truth, ensemble)).mean(axis=-2)
+    from_truth = np.abs(ensemble - _truth(truth, ensemble))
+    error = from_truth.mean(axis=-2, dtype=float)
     # sum over pairs of |x_i - x_j| = 2 sum_i (2 i - N - 1) x_(i), of the members in order
     order = 2 * np.arange(1, members + 1) - members - 1
     pairs = 2 * np.tensordot(np.sort(ensemble, axis=-2), order, (-2, 0))
-    return (error - pairs / (2 * members * (members - 1 if fair else members))).mean(axis=-1)
+    found = error - pairs / (2 * members * (members - 1 if fair else members))
+    return found.mean(axis=-1).astype(from_truth.dtype)
 
 
 def rank_histogram(ensemble, truth, rng=None):
@@ -48,7 +51,7 @@ def rank_histogram(ensemble, truth, rng=None):
     """
     ensemble = _ensemble(ensemble, least=1)
     truth = _truth(truth, ensemble)
-    rng = np.random.default_rng() if rng is None else _arrays.generator(rng)
+    rng = np.random.default_rng() if rng is None else generator(rng)
     below, equal = (ensemble < truth).sum(axis=-2), (ensemble == truth).sum(axis=-2)
     ranks = below + rng.integers(0, equal, endpoint=True)
     return np.bincount(ranks.ravel(), minlength=ensemble.shape[-2] + 1)

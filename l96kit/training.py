@@ -47,13 +47,13 @@ class Trained(Result):
 
     training: "Training" = field(repr=False)
     seeds: tuple
-    weights: np.ndarray = field(repr=False)
+    weights: np.ndarray
     loss: np.ndarray
     converged: np.ndarray
-    updates: np.ndarray = field(repr=False)
-    training_losses: np.ndarray = field(repr=False)
-    validation_losses: np.ndarray = field(repr=False)
-    learning_rates: np.ndarray = field(repr=False)
+    updates: np.ndarray
+    training_losses: np.ndarray
+    validation_losses: np.ndarray
+    learning_rates: np.ndarray
 
     @property
     def best(self) -> np.ndarray:
@@ -180,7 +180,7 @@ class Training(Settings):
         """
         samples = Samples(self, trajectories)
         weights = self._plain_weights(weights, samples)
-        J, gradient, count = 0.0, np.zeros_like(weights), samples.count
+        J, gradient, count = 0.0, np.zeros(weights.shape), samples.count
         steps = self.rollout * self.every
         effort = samples.width * steps * kernels.weight(self.model.kernel, (None, self.network.program))
         together = int(min(AT_ONCE, max(FEWEST, PIECE // effort)))
@@ -192,9 +192,10 @@ class Training(Settings):
                     copies = np.repeat(weights[None], len(chosen), axis=0)
                     losses, gradients = self._launch("loss_ad", samples, chosen, copies, count)
                     for own, own_gradient in zip(losses, gradients):  # one by one, however many there are in a turn
-                        J, gradient = J + float(own.sum(dtype=np.float64)), gradient + own_gradient
+                        J, gradient = J + own.sum(), gradient + own_gradient
                     bar.update(chosen.size)
-        J, gradient = or_infinite(J, gradient)
+        with np.errstate(over="ignore"):  # as after a blow-up
+            J, gradient = or_infinite(J, gradient.astype(weights.dtype))
         return float(J), gradient
 
     def loss(self, weights, trajectories, progress=False):
@@ -229,7 +230,7 @@ class Training(Settings):
         Interrupted, it has what `checkpoint` was last written with.
         """
         training, validation = self._split(trajectories, validation)
-        seeds = _seeds(seeds)
+        seeds = _random.seeds(seeds)
         if training.count < self.batch:
             raise ValueError(
                 f"trajectories: expected at least {self.batch} samples, one minibatch, found {training.count}; pass "
@@ -320,7 +321,7 @@ class Training(Settings):
         (networks, updates, batch), dtype = chosen.shape, samples.dtype
         p = self._fields(dtype), self.network.program
         workers = kernels.workers(self.device)
-        losses = np.zeros((networks, updates, workers), dtype)
+        losses = np.zeros((networks, updates, workers))  # in double precision, as a sum over many samples
         p_ad = np.zeros((len(p[0]), networks, workers), dtype), np.zeros_like(weights)
         kernel, steps = self.model.kernel, self.rollout * self.every
         with kernels.rollout_tape(kernel, networks, batch, samples.width, steps, dtype, self.device) as tape:
@@ -354,7 +355,7 @@ class Training(Settings):
         between = run.rates[active], run.done
         losses, _ = self._launch("training", samples, chosen, weights, self.batch, (means, squares), between)
         run.weights[active], run.means[active], run.squares[active] = weights, means, squares
-        for loss in losses.T.astype(np.float64):
+        for loss in losses.T:
             run.training_loss[active] += loss
         run.done += updates
 
@@ -371,15 +372,6 @@ def _save(run, checkpoint, about):
         run.save(checkpoint, about)
     except OSError as problem:
         warnings.warn(f"checkpoint: {problem}; training goes on without it", RuntimeWarning, stacklevel=3)
-
-
-def _seeds(seeds):
-    if np.ndim(seeds) == 0:
-        return tuple(range(_arrays.count(seeds, "seeds")))
-    found = tuple(_arrays.count(seed, "seeds", 0) for seed in seeds)
-    if not found or len(set(found)) < len(found):
-        raise ValueError(f"seeds: expected numbers that differ, found {seeds!r}; each is one network")
-    return found
 
 
 def _about(training, samples, seeds, weights):

@@ -7,6 +7,7 @@ import numpy as np
 from l96kit import _arrays
 from l96kit._objects import Result
 from l96kit._progress import progress_bar
+from l96kit._random import generator
 from l96kit._steps import steps_of
 from l96kit.observations import interpolate, observe
 from l96kit.propagators import Propagator
@@ -55,7 +56,8 @@ def spun_up(propagator: Propagator, truths, time, rng, progress=False):
     """
     _arrays.count(truths, "truths")
     steps = steps_of(time, "time", propagator)
-    return propagator.forecast(rng.standard_normal((truths, propagator.model.sites)), steps, progress=progress)
+    start = generator(rng).standard_normal((truths, propagator.model.sites))
+    return propagator.forecast(start, steps, progress=progress)
 
 
 def cycled_fourdvar(
@@ -88,7 +90,7 @@ def cycled_fourdvar(
 
     Source: Fertig, Harlim & Hunt (2007); Nonnenmacher & Greenberg (2021), section 3.6.
     """
-    rng = np.random.default_rng() if rng is None else rng
+    rng = generator(np.random.default_rng() if rng is None else rng)
     window, cycles = _arrays.count(window, "window", 2), _arrays.count(cycles, "cycles")
     leads = np.asarray(leads)
     if leads.ndim != 1 or leads.dtype.kind not in "iu" or not len(leads) or (np.diff(leads, prepend=-1) < 1).any():

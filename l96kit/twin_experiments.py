@@ -34,7 +34,7 @@ class TwinExperiment(Settings):
     sigma : standard deviation of the errors, 1 if there is no `cov` (n, n) either, their covariance
     every : time steps from one observation time to the next
     cycles : observation times
-    seeds : whole numbers
+    seeds : how many, or a sequence of whole numbers
     spin_up : time units from small random perturbations of rest to the start of the truth
     start : where ensembles start: "climatology", other runs of what the truth comes from, or "truth", that with errors
     spread : standard deviation of these errors
@@ -48,7 +48,7 @@ class TwinExperiment(Settings):
     sigma: Any = None
     every: int = 1
     cycles: int = 1000
-    seeds: tuple = (0, 1, 2)
+    seeds: Any = 3
     spin_up: float = 50.0
     start: str = "climatology"
     spread: float = 1.0
@@ -84,12 +84,8 @@ class TwinExperiment(Settings):
         _arrays.one_of(self.start, STARTS, "start")
         steps_of(self.spin_up, "spin_up", self._source)
         _arrays.positive(self.spread, "spread")
-        seeds = np.atleast_1d(_arrays.array(self.seeds, "seeds")).tolist()
-        seeds = tuple(_arrays.count(seed, "seeds", 0) for seed in seeds)
-        if not seeds or len(set(seeds)) < len(seeds):
-            raise ValueError(f"seeds: expected different whole numbers, found {self.seeds!r}; give at least one")
-        object.__setattr__(self, "seeds", seeds)
-        _arrays.require_memory(8 * len(seeds) * self.cycles * sites, "cycles", "take fewer cycles or seeds")
+        object.__setattr__(self, "seeds", _random.seeds(self.seeds))
+        _arrays.require_memory(8 * len(self.seeds) * self.cycles * sites, "cycles", "take fewer cycles or seeds")
         ratio = self._steps_of_a_cycle
         if abs(ratio - round(ratio)) > 1e-9 or round(ratio) < 1:
             raise ValueError(
@@ -110,18 +106,15 @@ class TwinExperiment(Settings):
         return [np.random.default_rng([seed, purpose]) for seed in self.seeds]
 
     def _spun_up(self, states, run, progress=False):
-        steps = steps_of(self.spin_up, "spin_up", run)
-        both = np.concatenate([states, states[:1]])  # one state alone would be computed in another order
-        return run.forecast(both, steps, progress=progress)[:-1]
+        return as_among_others(run, states, steps_of(self.spin_up, "spin_up", run), progress=progress)[-1]
 
     @cached_property
     def _simulated(self):
         run = self._source
         rest = np.stack([rng.standard_normal(run.model.sites) for rng in self._rngs(_TRUTH)])
         start = self._spun_up(rest, run)
-        both, steps = np.concatenate([start, start[:1]]), round(self._steps_of_a_cycle)
-        truth = run.trajectory(both, self.cycles * steps, steps)[1:, :-1]
-        return start, _arrays.kept(truth)
+        steps = round(self._steps_of_a_cycle)
+        return start, _arrays.kept(as_among_others(run, start, self.cycles * steps, steps)[1:])
 
     @property
     def truth(self):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from l96kit import Lorenz96, Propagator, StencilModel, scores
+from l96kit._random import child
 from l96kit.ensemble_variational import FourDEnVar
 from l96kit.localization import Localization, ring_distance
 from l96kit.observation_operators import every_site, interpolation, rotating
@@ -38,8 +39,9 @@ def test_windows_are_those_of_the_reference(operator, cov, localization):
     method = FourDEnVar(MEMBERS, 1.05, window=2, localization=localization)
     found = method.assimilate(PROPAGATOR, observations, ensemble, EVERY, truth, np.random.default_rng(1))
     R, places = 0.49 * np.eye(operator.n) if cov is None else cov, operator.places(SITES)
-    for e, own in enumerate(np.random.default_rng(1).spawn(2)):
-        E, drawing = ensemble[e], own.spawn(2)[0]
+    rng = np.random.default_rng(1)
+    for e in range(2):
+        E, (drawing, _, _) = ensemble[e], (child(rng) for _ in range(3))
         for begin in range(0, CYCLES, 2):
             now = np.arange(begin, min(begin + 2, CYCLES))
             there = places[now % len(places)].ravel()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from l96kit import Emulator, KuramotoSivashinsky, Lorenz63, Lorenz96, Propagator, StencilModel, scores
+from l96kit._random import child
 from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS, ParticleFilter
 from l96kit.localization import Localization, ring_distance
 from l96kit.networks import sq_net, sq_net_of_lorenz96
@@ -61,9 +62,9 @@ def run_reference(method, observations, R, ensemble, rng):
     """(time, experiment) of forecast and analysis ensembles; random numbers are drawn as the method does."""
     operator, members = observations.operator, method.members
     found = []
-    for e, own in enumerate(rng.spawn(EXPERIMENTS)):
+    for e in range(EXPERIMENTS):
         E = ensemble[e].astype(float)
-        drawing, turning = own.spawn(2)
+        drawing, turning, _ = (child(rng) for _ in range(3))
         normals = drawing.standard_normal((CYCLES, method._normals(observations)))
         turns = turning.standard_normal((CYCLES, members * (members - 1) // 2))
         for t in range(CYCLES):
@@ -171,8 +172,10 @@ def test_the_iterated_smoother_is_that_of_the_reference(lag, iterations, rotatio
     operator = at_sites([[0, 3, 4, 8], [1, 2, 3, 4], [2, 5, 8, 11]], SITES).pointwise("square")
     truth, observations, ensemble = setting(9, operator, rng)
     found = method.assimilate(PROPAGATOR, observations, ensemble, EVERY, truth, np.random.default_rng(5))
-    for e, own in enumerate(np.random.default_rng(5).spawn(EXPERIMENTS)):
-        E, turns = ensemble[e], own.spawn(2)[1].standard_normal((CYCLES, 36))
+    rng = np.random.default_rng(5)
+    for e in range(EXPERIMENTS):
+        _, turning, _ = (child(rng) for _ in range(3))
+        E, turns = ensemble[e], turning.standard_normal((CYCLES, 36))
         for t in range(CYCLES):
             steps = min(lag, t + 1) * EVERY
 

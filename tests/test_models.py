@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from l96kit import Emulator, Lorenz63, Propagator, StencilModel, VissioLucarini20
+from l96kit import (
+    Emulator,
+    KuramotoSivashinsky,
+    Lorenz63,
+    Lorenz96,
+    Propagator,
+    StencilModel,
+    VissioLucarini20,
+)
 from l96kit.checks import check_model
 from l96kit.networks import sq_net
 
@@ -180,3 +188,21 @@ def test_the_attractor_is_where_the_literature_has_it(model, dt, mean, deviation
     y = run.trajectory(x, 2000, 10).reshape(-1, model.fields, model.ring)
     np.testing.assert_allclose(y.mean(axis=(0, 2)), mean, atol=0.3)
     np.testing.assert_allclose(y.std(axis=(0, 2)), deviation, rtol=0.03)
+
+
+@pytest.mark.parametrize("model, dt", [(Lorenz96(40, 8.0), 0.05), (KuramotoSivashinsky(), 0.5)], ids=["L96", "KS"])
+def test_where_bits_are_the_same_and_where_roundings_differ(model, dt):
+    """As `Propagator` says: the same in all ensembles of two or more; close to them alone, or with an array for F."""
+    run, x = Propagator(model, dt), np.random.default_rng(0).standard_normal((11, model.sites))
+
+    def everything(run, x):
+        y_ad = np.ones_like(x)
+        return run.trajectory(x, 3), run.trajectory_tl(x, y_ad, 3), run.step_ad(x, y_ad)[0][None]
+
+    whole, pair, alone = everything(run, x), everything(run, x[9:]), everything(run, x[9])
+    for among, two, one in zip(whole, pair, alone):
+        np.testing.assert_array_equal(among[:, 9:], two)
+        np.testing.assert_allclose(one, among[:, 9], rtol=0, atol=1e-13 * np.abs(among).max())
+    if isinstance(model, Lorenz96):
+        number, array = (Propagator(Lorenz96(40, F), dt).trajectory(x, 3) for F in (8.0, np.full(40, 8.0)))
+        np.testing.assert_allclose(array, number, rtol=0, atol=1e-13 * np.abs(number).max())

@@ -20,7 +20,7 @@ EXPERIMENT = TwinExperiment(PROPAGATOR, rotating(3, SITES), 0.5, every=2, cycles
 
 def test_a_seed_alone_is_as_among_others():
     method = EnKF(6, 1.02, rotation=True)
-    both, alone = EXPERIMENT.run(method), replace(EXPERIMENT, seeds=5).run(method)
+    both, alone = EXPERIMENT.run(method), replace(EXPERIMENT, seeds=[5]).run(method)
     for name in ("analysis", "forecast_rmse", "analysis_crps"):
         np.testing.assert_array_equal(getattr(both, name)[:, 1], getattr(alone, name)[:, 0])
     for name in ("ensemble", "analysis_ranks"):
@@ -81,7 +81,7 @@ BAD = {
     ),
     "no operator": (TypeError, "operator: expected an ObservationOperator, found int", {"operator": 3}),
     "no cycles": (ValueError, "cycles: expected at least 1, found 0", {"cycles": 0}),
-    "a seed twice": (ValueError, "seeds: expected different whole numbers", {"seeds": (1, 1)}),
+    "a seed twice": (ValueError, "seeds: expected numbers that differ", {"seeds": (1, 1)}),
     "start": (ValueError, "start: expected one of 'climatology', 'truth'", {"start": "rest"}),
     "sigma": (ValueError, "sigma: expected a positive finite number", {"sigma": -1.0}),
     "covariance": (ValueError, "cov: expected a positive definite matrix", {"cov": -np.eye(4), "sigma": None}),

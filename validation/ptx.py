@@ -18,7 +18,9 @@ CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
 TILES = ((2, True), (2, False), (1, True), (1, False))  # members, whether in shared memory
 
 # What `launch` passes: arrays, by their number of axes, other types, and tuples of them.
-_PROGRAM, _SAMPLES, _RATES = (types.Array(kind, axes, "C") for kind, axes in ((int64, 2), (int64, 4), (float64, 1)))
+_PROGRAM, _SAMPLES, _RATES, _LOSSES = (
+    types.Array(kind, axes, "C") for kind, axes in ((int64, 2), (int64, 4), (float64, 1), (float64, 3))
+)
 _P, _P_AD = (3, _PROGRAM, 1), (3, 2)
 _TRAINING = 2, (3, _PROGRAM), float64, int64, _SAMPLES, 2, 3
 _OBSERVED = types.Array(int64, 3, "C"), 3
@@ -32,8 +34,8 @@ ARGUMENTS = {
     "observe": (2, _P, (*_OBSERVED, int64), 2),
     "observe_tl": (2, _P, 2, (*_OBSERVED, int64), 2),
     "observe_ad": (2, _P, 2, (*_OBSERVED, int64), _OBSERVED, 2),
-    "loss_ad": (*_TRAINING, 2, 3, _P_AD),
-    "training": (*_TRAINING, _RATES, int64, 2, 2, 2, 3, _P_AD),
+    "loss_ad": (*_TRAINING, 2, _LOSSES, _P_AD),
+    "training": (*_TRAINING, _RATES, int64, 2, 2, 2, _LOSSES, _P_AD),
 }
 
 
