@@ -3,6 +3,7 @@
 import math
 import operator
 import os
+import reprlib
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -13,13 +14,37 @@ PRECISIONS = (np.dtype("float32"), np.dtype("float64"))
 MOST = 2**62  # whole numbers beyond are mistakes
 
 
+def settle(record, **checked):
+    """Give a frozen record what was checked, in place of what came."""
+    for name, value in checked.items():
+        object.__setattr__(record, name, value)
+
+
 def kept(values):
-    """A copy of an array that nobody can change, for what was checked; a number as it is."""
-    if not isinstance(values, (np.ndarray, list, tuple)):
-        return values
+    """A copy of numbers that nobody can change: one of Python's for a single one."""
     found = np.array(values)
+    if not found.ndim:
+        return found.item()
     found.flags.writeable = False
     return found
+
+
+class _Shown(reprlib.Repr):
+    """A short `repr`, on one line."""
+
+    maxstring = maxother = 60
+
+    def repr1(self, x, level):
+        try:
+            return " ".join(super().repr1(x, level).split())
+        except Exception:  # an object's own, or an int of too many digits
+            return f"a value of type {type(x).__name__}"
+
+
+shown = _Shown().repr
+
+
+# --- arrays ---------------------------------------------------------------------------------------------------------
 
 
 def on_device(x):
@@ -27,19 +52,16 @@ def on_device(x):
     return hasattr(x, "__cuda_array_interface__")
 
 
-def on_host(x, name):
-    """x, unless it lies on a GPU."""
+def array(x, name):
+    """x as a plain NumPy array. Masks are refused, since they would be lost."""
+    if type(x) is np.ndarray:
+        return x
     if on_device(x):
         raise TypeError(
             f"{name}: expected an array in main memory, found one on a GPU; take Propagator(..., device='cuda'), or "
             "copy it back first"
         )
-    return x
-
-
-def array(x, name):
-    """x as a NumPy array. Masks are refused, since they would be lost."""
-    if np.ma.is_masked(x):
+    if _is_masked(x):
         raise ValueError(
             f"{name}: expected a number everywhere, found masked ones; fill them first with what they stand for, or "
             "leave that part out"
@@ -50,17 +72,49 @@ def array(x, name):
         raise ValueError(
             f"{name}: expected an array, found something of no regular shape ({problem}); give all rows one length"
         ) from None
+    except Exception as problem:  # whatever an array of another library raises
+        raise TypeError(
+            f"{name}: expected an array, found {type(x).__name__} that NumPy cannot read ({problem}); convert it first"
+        ) from None
 
 
-def floating(x, name):
-    """x as an array in single or double precision; anything else is refused, never converted behind the user's back."""
-    x = x if on_device(x) else array(x, name)
-    if np.dtype(x.dtype) not in PRECISIONS:
+def _is_masked(x):
+    if isinstance(x, (list, tuple)):
+        return any(map(_is_masked, x))
+    return isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x)
+
+
+def real(x, name):
+    """Real numbers of any type in double precision; single precision stays what it is."""
+    x = array(x, name)
+    if x.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected real numbers, found {x.dtype}; pass a float or an array of floats")
+    return x if x.dtype in PRECISIONS else x.astype(float)
+
+
+def floating(x, name, device=False):
+    """x as an array in single or double precision; anything else is refused, never converted behind the user's back.
+
+    device : whether it is one of Numba's on a GPU
+    """
+    x = x if device else array(x, name)
+    if x.dtype not in PRECISIONS:
         raise TypeError(
             f"{name}: expected float32 or float64, found {x.dtype}; convert it first"
             + (f", for example {name}.astype(float)" if np.dtype(x.dtype).kind in "biuf" else " to real numbers")
         )
     return x
+
+
+def precision(dtype, name="dtype"):
+    """Single or double precision, by any of their names."""
+    try:
+        found = np.dtype(dtype) if isinstance(dtype, (str, type, np.dtype)) else None
+    except Exception:  # a string may be anything
+        found = None
+    if found is None or found not in PRECISIONS:
+        raise TypeError(f"{name}: expected float32 or float64, found {shown(dtype)}; name one of them")
+    return found
 
 
 def finite(x, name):
@@ -73,9 +127,9 @@ def finite(x, name):
     return x
 
 
-def state(x, sites, name="x", dtype=None):
+def state(x, sites, name="x", dtype=None, device=False):
     """Check an ensemble (..., site) and return it as it is."""
-    x = floating(x, name)
+    x = floating(x, name, device)
     if len(x.shape) == 0 or x.shape[-1] != sites:
         raise ValueError(
             f"{name}: expected shape (..., {sites}), one number for each site in the last axis, found "
@@ -89,6 +143,18 @@ def state(x, sites, name="x", dtype=None):
             f"{name}.astype('{np.dtype(dtype)}')"
         )
     return finite(x, name)
+
+
+def broadcast(x, other, name, of="x"):
+    """x and another array of that name in the shape that both broadcast to."""
+    try:
+        shape = np.broadcast_shapes(x.shape, other.shape)
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected a shape that broadcasts against {of} {x.shape}, found {other.shape}; "
+            "give both the same leading axes"
+        ) from None
+    return tuple(a if a.shape == shape else np.broadcast_to(a, shape) for a in (x, other))
 
 
 def last_axis(x, name):
@@ -125,8 +191,8 @@ def output(out, shape, dtype, name="out"):
     """An array to write to: the user's own if it fits, otherwise a new one."""
     if out is None:
         return _room(shape, dtype)
-    if not isinstance(out, np.ndarray) or out.shape != tuple(shape) or out.dtype != dtype:
-        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+    if not isinstance(out, np.ndarray) or np.ma.isMaskedArray(out) or out.shape != tuple(shape) or out.dtype != dtype:
+        found = f"{out.dtype} {out.shape}" if type(out) is np.ndarray else type(out).__name__
         raise ValueError(
             f"{name}: expected a NumPy array {np.dtype(dtype)} {tuple(shape)}, found {found}; allocate one like it"
         )
@@ -167,53 +233,101 @@ def _memory():
         return sys.maxsize
 
 
+# --- numbers and choices --------------------------------------------------------------------------------------------
+
+
+def number(value, name, advice):
+    """One real number, as Python's."""
+    found = array(value, name)
+    if found.ndim or found.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected a number, found {shown(value)}; {advice}")
+    return float(found)
+
+
 def positive(value, name, unit=""):
     """A positive finite number."""
-    number = np.asarray(value)
-    if number.ndim or number.dtype.kind not in "fiu":
-        raise TypeError(f"{name}: expected a number, found {value!r}; pass a float{unit}")
-    if not np.isfinite(number) or number <= 0:
-        raise ValueError(f"{name}: expected a positive finite number{unit}, found {value!r}; choose {name} > 0")
-    return float(number)
-
-
-def all_positive(values, name, meaning):
-    """One positive finite number or an array of them; `meaning` says what 1 does."""
-    numbers = array(values, name)
-    if numbers.dtype.kind not in "fiu":
-        raise TypeError(f"{name}: expected positive numbers, found {values!r}; 1 {meaning}")
-    if not (np.isfinite(numbers) & (numbers > 0)).all():
-        raise ValueError(f"{name}: expected positive finite numbers, found {values!r}; 1 {meaning}")
-    return numbers
+    found = number(value, name, f"pass a float{unit}")
+    if not 0 < found < math.inf:
+        raise ValueError(f"{name}: expected a positive finite number{unit}, found {shown(value)}; choose {name} > 0")
+    return found
 
 
 def not_negative(value, name, meaning):
     """A finite number of at least 0; `meaning` says what 0 does."""
-    number = np.asarray(value)
-    if number.ndim or number.dtype.kind not in "fiu":
-        raise TypeError(f"{name}: expected a number, found {value!r}; 0 {meaning}")
-    if not (np.isfinite(number) and number >= 0):
-        raise ValueError(f"{name}: expected 0 or more, found {value!r}; 0 {meaning}")
-    return float(number)
+    found = number(value, name, f"0 {meaning}")
+    if not 0 <= found < math.inf:
+        raise ValueError(f"{name}: expected 0 or more, found {shown(value)}; 0 {meaning}")
+    return found
+
+
+def all_positive(values, name, meaning, or_zero=False):
+    """One positive finite number or an array of them, as a copy that nobody can change; `meaning` says what 1 does."""
+    found, wanted = array(values, name), "numbers of 0 or more" if or_zero else "positive finite numbers"
+    if found.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected {wanted}, found {shown(values)}; 1 {meaning}")
+    found = real(found, name)
+    if not (np.isfinite(found) & ((found > 0) | (or_zero & (found == 0)))).all():
+        raise ValueError(f"{name}: expected {wanted}, found {shown(values)}; 1 {meaning}")
+    return kept(found)
 
 
 def count(value, name, least=1):
-    """A whole number of at least `least`."""
+    """A whole number of at least `least`, as Python's."""
     try:
-        number = operator.index(value)
+        found = operator.index(None if isinstance(value, (bool, np.ma.MaskedArray)) else value)
     except TypeError:
-        raise TypeError(f"{name}: expected a whole number, found {value!r}; pass an int") from None
-    if number > MOST:
-        raise ValueError(f"{name}: expected at most {MOST}, found {number}; choose a smaller one")
-    if number < least:
-        raise ValueError(f"{name}: expected at least {least}, found {number}; choose {name} >= {least}")
-    return number
+        raise TypeError(f"{name}: expected a whole number, found {shown(value)}; pass an int") from None
+    if found > MOST:
+        raise ValueError(f"{name}: expected at most {MOST}, found {shown(found)}; choose a smaller one")
+    if found < least:
+        raise ValueError(f"{name}: expected at least {least}, found {shown(found)}; choose {name} >= {least}")
+    return found
+
+
+def index(where, lengths, name):
+    """Which of the leading axes of those lengths: a whole number or a slice for each, or for the first few."""
+    found = where if isinstance(where, tuple) else (where,)
+    if len(found) > len(lengths):
+        raise IndexError(f"{name}: expected at most {len(lengths)} numbers, found {shown(where)}; leave some out")
+    for at, length in zip(found, lengths):
+        if not isinstance(at, slice) and not -length <= count(at, name, -MOST) < length:
+            raise IndexError(f"{name}: expected a number below {length}, found {shown(at)}; windows count from 0")
+    return tuple(at if isinstance(at, slice) else operator.index(at) for at in found)
+
+
+def flag(value, name, meaning):
+    """True or False; `meaning` says what one of them does."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, found {shown(value)}; {meaning}")
+    return bool(value)
+
+
+def instance(value, kind, name, wanted, remedy):
+    """What is of a class, or of one of several, that `wanted` names."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {wanted}, found {type(value).__name__}; {remedy}")
+    return value
+
+
+def function(value, name, arguments):
+    """What can be called; `arguments` says with what."""
+    if not callable(value):
+        raise TypeError(f"{name}: expected a function of {arguments}, found {type(value).__name__}; write one")
+    return value
 
 
 def one_of(value, choices, name):
-    if value not in choices:
+    """One of some names."""
+    if not isinstance(value, str) or value not in choices:
         names = ", ".join(map(repr, choices))
-        raise ValueError(f"{name}: expected one of {names}, found {value!r}; choose one of them")
+        raise ValueError(f"{name}: expected one of {names}, found {shown(value)}; choose one of them")
+    return value
+
+
+def text(value, name, meaning):
+    """A string; `meaning` says where it goes."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a string, found {shown(value)}; {meaning}")
     return value
 
 
@@ -221,6 +335,9 @@ def mapping(value, name):
     if not isinstance(value, Mapping):
         raise TypeError(f"{name}: expected a dict of name -> value, found {type(value).__name__}; pass a dict")
     return value
+
+
+# --- parameters -----------------------------------------------------------------------------------------------------
 
 
 def parameter_fields(values, names, shape, dtype, uniform=None):
@@ -261,9 +378,7 @@ def in_precision(values, name, dtype):
 
 
 def parameter(value, name, shape):
-    value = array(value, name)
-    if value.dtype.kind not in "fiu":
-        raise TypeError(f"{name}: expected real numbers, found {value.dtype}; pass a float or an array of floats")
+    value = real(value, name)
     try:
         fits = not value.ndim or np.broadcast_shapes(value.shape, shape) == tuple(shape)
     except ValueError:
@@ -277,9 +392,10 @@ def parameter(value, name, shape):
 
 
 def parameter_alone(value, name, sites):
-    """Check a parameter before there is an ensemble: every leading axis is taken for one of the ensemble's."""
+    """A copy of a parameter, checked before there is an ensemble: every leading axis is taken for one of the
+    ensemble's."""
     leading = array(value, name).shape[:-1]
-    return parameter(value, name, (*leading, sites))
+    return kept(parameter(value, name, (*leading, sites)))
 
 
 def is_uniform(values):
@@ -311,16 +427,16 @@ def mean(x, axis):
 
 def covariance(cov, name):
     """A copy of a covariance, symmetric and positive definite."""
-    n = len(floating(cov, name)) if np.ndim(cov) else 0
-    cholesky(cov, n, name)
+    cov = floating(cov, name)
+    cholesky(cov, len(cov) if cov.ndim else 1, name)
     return kept(cov)
 
 
 def cholesky(cov, n, name):
     """The lower Cholesky factor of a covariance (n, n)."""
     cov = finite(floating(cov, name), name)
-    if cov.shape != (n, n):
-        raise ValueError(f"{name}: expected shape ({n}, {n}), found {cov.shape}; give one row for each")
+    if cov.shape != (n, n) or not n:
+        raise ValueError(f"{name}: expected shape ({n or 'n'}, {n or 'n'}), found {cov.shape}; give one row for each")
     if not np.allclose(cov, cov.T, rtol=0, atol=1e-6 * np.abs(cov).max()):
         raise ValueError(f"{name}: expected a symmetric matrix, found one that is not; take (C + C.T) / 2")
     try:

@@ -11,8 +11,8 @@ from l96kit._progress import progress_bar, turns
 from l96kit._steps import step_count
 from l96kit.kernels import launch as kernels
 from l96kit.observation_operators import observed_model
-from l96kit.observations import Observations
-from l96kit.propagators import PIECE, BlowUpError, Propagator
+from l96kit.observations import checked_observations
+from l96kit.propagators import PIECE, BlowUpError, checked_propagator
 
 BLOCK_CYCLES = 500  # that one call goes through, at most
 
@@ -62,15 +62,8 @@ def checked(propagator, observations, x, every, members=None, name="start"):
 
     Raises TypeError and ValueError.
     """
-    if not isinstance(propagator, Propagator):
-        raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
-    if not isinstance(observations, Observations):
-        raise TypeError(
-            f"observations: expected l96kit.observations.Observations, found {type(observations).__name__}; make "
-            "one from what is observed, the values and its error"
-        )
-    sites = propagator.model.sites
-    observations.check_sites(sites)
+    sites = checked_propagator(propagator).model.sites
+    checked_observations(observations).check_sites(sites)
     if observations.operator.windows:
         raise ValueError(
             "observations: expected one operator for all experiments, found one for each; run them one by one"

@@ -7,6 +7,7 @@ has taken half a second. In a pipe, in a log or without it nothing is written.
 import time
 from contextlib import contextmanager
 
+from l96kit import _arrays
 from l96kit.kernels.launch import is_watched
 
 LARGE = 10_000  # units, of which a bar counts thousands
@@ -28,7 +29,7 @@ class _Silent:
 @contextmanager
 def progress_bar(total, unit, wanted=True, label=None):
     """A bar of `total` units, None if nobody knows, if it is wanted and somebody sees it."""
-    if not (wanted and is_watched()):
+    if not (_arrays.flag(wanted, "progress", "True shows a bar") and is_watched()):
         yield _Silent()
         return
     from tqdm import tqdm

@@ -15,7 +15,7 @@ def as_list(trajectories, name):
             f"{name}: expected an array (time, ..., site) or a list of such, found lists within a list, whose "
             "times nobody can tell; make arrays of them with np.asarray"
         )
-    parts = [_arrays.floating(_arrays.on_host(part, name), name) for part in parts]
+    parts = [_arrays.floating(part, name) for part in parts]
     for part in parts:
         if part.ndim < 2:
             raise ValueError(f"{name}: expected shape (time, ..., site), found {part.shape}; pass whole trajectories")

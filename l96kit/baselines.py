@@ -19,7 +19,7 @@ from l96kit._random import generator
 from l96kit._steps import steps_of
 from l96kit.kernels import launch as kernels
 from l96kit.observations import Observations
-from l96kit.propagators import Propagator
+from l96kit.propagators import Propagator, checked_propagator
 from l96kit.scores import rmse
 
 
@@ -48,10 +48,9 @@ def climatology(propagator: Propagator, rng, states=20_000, spin_up=50.0, spacin
     spin_up, spacing : time units, before the first state and between states; 200 runs go side by side
     progress : show a bar (on a terminal or in a notebook)
     """
-    runs = min(200, _arrays.count(states, "states", 2))
-    if not isinstance(propagator, Propagator):
-        raise TypeError(f"propagator: expected l96kit.Propagator, found {type(propagator).__name__}; make one")
-    sites, before = propagator.model.sites, steps_of(spin_up, "spin_up", propagator)
+    states = _arrays.count(states, "states", 2)
+    runs, sites = min(200, states), checked_propagator(propagator).model.sites
+    before = steps_of(spin_up, "spin_up", propagator)
     apart = max(1, steps_of(spacing, "spacing", propagator))
     _arrays.require_memory(8 * sites * states, "states", "take fewer")
     x = propagator.forecast(generator(rng).standard_normal((runs, sites)), before, progress=progress)
@@ -156,6 +155,7 @@ class Climatology(Settings):
         """As that of `ThreeDVar`; of `start` only the shape counts."""
         x, every, truth = _checked(propagator, observations, start, every, truth)
         mean = _arrays.state(self.mean, x.shape[-1], "mean", x.dtype)
+        _arrays.flag(progress, "progress", "there is no bar for what takes no time")
         always = np.broadcast_to(mean, (len(observations), *x.shape))
         return Baseline(always, always, rmse(always, truth), rmse(always, truth))
 
@@ -185,11 +185,13 @@ class CycledFourDVar(Settings):
 
     def __post_init__(self):
         object.__setattr__(self, "background_cov", _arrays.covariance(self.background_cov, "background_cov"))
-        _arrays.all_positive(self.scale, "scale", "takes background_cov as it is")
-        object.__setattr__(self, "scale", _arrays.kept(self.scale))
-        _arrays.count(self.lag, "lag")
-        _arrays.count(self.iterations, "iterations")
-        _arrays.not_negative(self.tolerance, "tolerance", "does all iterations")
+        _arrays.settle(
+            self,
+            scale=_arrays.all_positive(self.scale, "scale", "takes background_cov as it is"),
+            lag=_arrays.count(self.lag, "lag"),
+            iterations=_arrays.count(self.iterations, "iterations"),
+            tolerance=_arrays.not_negative(self.tolerance, "tolerance", "does all iterations"),
+        )
 
     def assimilate(
         self, propagator: Propagator, observations: Observations, start, every=1, truth=None, progress=False
@@ -220,9 +222,12 @@ METHODS = Climatology, ThreeDVar, CycledFourDVar
 
 def _checked_mean(mean):
     """A copy of a mean state (site,)."""
-    if mean is None or np.ndim(mean) != 1:
-        raise ValueError(f"mean: expected a state (site,), found shape {np.shape(mean)}; see `climatology`")
-    return _arrays.kept(_arrays.state(mean, len(mean), "mean"))
+    if mean is None:
+        raise ValueError("mean: expected a state (site,), found None; see `climatology`")
+    found = _arrays.floating(mean, "mean")
+    if found.ndim != 1:
+        raise ValueError(f"mean: expected a state (site,), found shape {found.shape}; see `climatology`")
+    return _arrays.kept(_arrays.state(found, len(found), "mean"))
 
 
 def _check_size(background_cov, sites):

@@ -10,43 +10,62 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from l96kit import _arrays
 from l96kit._random import generator
-from l96kit.models import _Window
+from l96kit.models import Model, _Window
 
 COMPLEX_STEP = 1e-100  # its square vanishes, so the imaginary part is the derivative to rounding
 FIRST_STEP = 1e-2
 HALVINGS = 4
+DISTINCT = 10  # times its rounding that a function must change
 
 
-def _tuple(x):
-    return tuple(np.asarray(part) for part in (x if isinstance(x, (tuple, list)) else (x,)))
+def _parts(x, name):
+    """One array or several as a tuple of arrays in single or double precision."""
+    parts = tuple(_arrays.real(part, name) for part in (x if isinstance(x, (tuple, list)) else (x,)))
+    if not any(part.size for part in parts):
+        raise ValueError(f"{name}: expected at least one number, found none; there is nothing to check")
+    return parts
+
+
+def _like(found, expected, name, what, remedy="return one array for each"):
+    """The parts of what was found, if they have the shapes of those expected; `what` says whose these are."""
+    found = _parts(found, name)
+    shapes, due = [part.shape for part in found], [part.shape for part in expected]
+    if shapes != due:
+        raise ValueError(
+            f"{name}: expected arrays like {what}, found shapes {shapes} where {due} are due; {remedy}"
+        )
+    return found
+
+
+def _direction(found, about):
+    return _like(found, about, "direction", "x", "give one array for each")
+
+
+def _as_given(parts, x):
+    """Parts in the form of x: a tuple if that has several."""
+    return parts if isinstance(x, (tuple, list)) else parts[0]
 
 
 def _inner(a, b):
-    a, b = _tuple(a), _tuple(b)
-    if [p.shape for p in a] != [q.shape for q in b]:
-        raise ValueError(
-            f"tl, ad: expected results like x and y, found shapes {[q.shape for q in b]} where {[p.shape for p in a]} "
-            "are due; an adjoint returns one array for each that the tangent takes"
-        )
-    for part in (*a, *b):
-        if part.dtype.kind not in "fiu":
-            raise TypeError(f"tl, ad: expected real numbers, found {part.dtype}; split complex ones into two arrays")
     return float(sum(np.vdot(np.asarray(p, float), np.asarray(q, float)) for p, q in zip(a, b)))
 
 
 def _norm(a):
-    return float(np.sqrt(_inner(a, a)))
+    """The Euclidean norm of all parts, also where squares would leave the range of numbers."""
+    largest = float(np.max([np.abs(part).max(initial=0) for part in a]))
+    if not 0 < largest < np.inf:
+        return largest
+    return largest * float(np.sqrt(sum(((np.asarray(part, float) / largest) ** 2).sum() for part in a)))
 
 
-def _random_like(x, rng):
-    parts = tuple(rng.standard_normal(part.shape).astype(part.dtype) for part in _tuple(x))
-    return parts if isinstance(x, (tuple, list)) else parts[0]
+def _random_like(parts, rng):
+    return tuple(rng.standard_normal(part.shape).astype(part.dtype) for part in parts)
 
 
-def _moved(x, step, direction):
-    parts = tuple((p + step * d).astype(p.dtype) for p, d in zip(_tuple(x), _tuple(direction)))
-    return parts if isinstance(x, (tuple, list)) else parts[0]
+def _moved(parts, step, direction):
+    return tuple((p + step * d).astype(p.dtype) for p, d in zip(parts, direction))
 
 
 def dot_test(tl: Callable, ad: Callable, x: Any, y: Any = None, rng=None, tolerance=None) -> float:
@@ -63,15 +82,24 @@ def dot_test(tl: Callable, ad: Callable, x: Any, y: Any = None, rng=None, tolera
 
     Returns
     -------
-    float, dimensionless. (Divided by the inner product itself, correct code would fail at random.)
+    float, dimensionless; NaN, which meets no tolerance, if tangent or adjoint is not finite. (Divided by the inner
+    product itself, correct code would fail at random.)
     """
-    rng = generator(np.random.default_rng(0) if rng is None else rng)
-    u = _random_like(x, rng)
-    Lu = tl(u)
-    v = _random_like(Lu if y is None else y, rng)
-    left, right = _inner(Lu, v), _inner(u, ad(v))
-    scale = _norm(Lu) * _norm(v)
-    error = abs(left - right) / scale if scale > 0 else abs(left - right)
+    rng, tl, ad = generator(rng, default=0), _arrays.function(tl, "tl", "u"), _arrays.function(ad, "ad", "v")
+    if tolerance is not None:
+        tolerance = _arrays.not_negative(tolerance, "tolerance", "asks for equality")
+    about = _parts(x, "x")
+    u = _random_like(about, rng)
+    result = tl(_as_given(u, x))
+    Lu = _parts(result, "tl, ad") if y is None else _like(result, _parts(y, "y"), "tl, ad", "y")
+    v = _random_like(Lu if y is None else _parts(y, "y"), rng)
+    remedy = "an adjoint returns one array for each that the tangent takes"
+    back = _like(ad(_as_given(v, result if y is None else y)), u, "tl, ad", "x", remedy)
+    left, right, scale = _inner(Lu, v), _inner(u, back), _norm(Lu) * _norm(v)
+    if not np.isfinite([left, right, scale]).all():
+        error = float("nan")
+    else:
+        error = abs(left - right) / (scale if scale > 0 else 1)
     if tolerance is not None and not error <= tolerance:
         raise AssertionError(
             f"dot test: expected <Lu, v> = <u, L'v> to {tolerance:g}, found {left!r} and {right!r}, {error:.2g} apart; "
@@ -93,23 +121,34 @@ def taylor_test(forward: Callable, tl: Callable, x: Any, direction: Any = None, 
     Returns
     -------
     (slope of the first remainder, slope of the second). A function that is linear in this direction has no second
-    remainder; then the second slope is infinite. The steps e shrink with the growth of the tangent, |L h| / |h|, since
-    a fixed one would fail correct code over long runs.
+    remainder; then the second slope is infinite. What cannot be judged is NaN: both slopes if function or tangent are
+    not finite, the second if the function changes too little to tell a remainder from rounding. The steps e shrink with
+    the growth of the tangent, |L h| / |h|, since a fixed one would fail correct code over long runs.
     """
-    rng = generator(np.random.default_rng(0) if rng is None else rng)
-    h = _random_like(x, rng) if direction is None else direction
-    here, tangent = _tuple(forward(x)), _tuple(tl(h))
-    first = FIRST_STEP / max(1.0, _norm(tangent) / max(_norm(h), np.finfo(float).tiny))
+    rng, about = generator(rng, default=0), _parts(x, "x")
+    forward, tl = _arrays.function(forward, "forward", "x"), _arrays.function(tl, "tl", "h")
+    h = _random_like(about, rng) if direction is None else _direction(direction, about)
+    here = _parts(forward(_as_given(about, x)), "forward")
+    tangent = _like(tl(_as_given(h, x)), here, "tl", "those of forward")
+    if not _norm(h) > 0:
+        raise ValueError("direction: expected one that leads away from x, found zeros; take another")
+    if not np.isfinite(_norm(tangent)):
+        return float("nan"), float("nan")
+    first = FIRST_STEP / max(1.0, _norm(tangent) / _norm(h))
     steps = first * 0.5 ** np.arange(HALVINGS + 1)
     remainders = []
     for step in steps:
-        there = _tuple(forward(_moved(x, step, h)))
-        change = [np.asarray(b, float) - np.asarray(a, float) for a, b in zip(here, there)]
+        there = _like(forward(_as_given(_moved(about, step, h), x)), here, "forward", "those at x")
+        with np.errstate(invalid="ignore"):  # then it is NaN
+            change = [np.asarray(b, float) - np.asarray(a, float) for a, b in zip(here, there)]
         rest = [c - step * np.asarray(t, float) for c, t in zip(change, tangent)]
         remainders.append((_norm(change), _norm(rest)))
-    rounding = 100 * np.finfo(here[0].dtype).eps * max(_norm(here), np.finfo(float).tiny)
+    rounding = 100 * max(np.finfo(part.dtype).eps for part in here) * max(_norm(here), np.finfo(float).tiny)
+    if not np.isfinite(remainders).all():
+        return float("nan"), float("nan")
     first_order, second_order = np.array(remainders).T
-    return _slope(steps, first_order, 0.0), _slope(steps, second_order, rounding)
+    slope = _slope(steps, second_order, rounding) if first_order[0] > DISTINCT * rounding else float("nan")
+    return _slope(steps, first_order, 0.0), slope
 
 
 def _slope(steps, remainders, rounding):
@@ -128,9 +167,16 @@ def complex_step(forward: Callable, x: Any, direction: Any) -> np.ndarray:
 
     Source: Squire & Trapp (1998).
     """
-    pairs = zip(_tuple(x), _tuple(direction), strict=True)
+    about = _parts(x, "x")
+    pairs = zip(about, _direction(direction, about))
     moved = [np.asarray(p, complex) + 1j * COMPLEX_STEP * np.asarray(d, float) for p, d in pairs]
-    return np.imag(forward(*moved)) / COMPLEX_STEP
+    found = _arrays.array(_arrays.function(forward, "forward", "x")(*moved), "forward")
+    if found.dtype.kind != "c":
+        raise TypeError(
+            f"forward: expected complex numbers of complex ones, found {found.dtype}, of which no derivative can be "
+            "read; avoid abs, max, .real and real buffers"
+        )
+    return found.imag / COMPLEX_STEP
 
 
 class ModelCheck(NamedTuple):
@@ -159,14 +205,16 @@ def check_model(model, x=None, rng=None) -> ModelCheck:
         dot_test : the adjoint against the tangent, in state and parameters
         taylor_slopes : of tendency and tangent in the state
     """
+    _arrays.instance(model, Model, "model", "a model such as l96kit.Lorenz96()", "pass the model itself")
     if not model.is_local:
         raise TypeError(
             f"model: expected one made of functions of a site, found {type(model).__name__}; check a propagator of it "
             "with l96kit.dot_test and l96kit.taylor_test"
         )
-    rng = generator(np.random.default_rng(0) if rng is None else rng)
+    rng = generator(rng, default=0)
     model = _with_a_parameter_a_site(model)
-    x = rng.standard_normal((3, model.sites)) if x is None else np.asarray(x, float)
+    x = rng.standard_normal((3, model.sites)) if x is None else _arrays.real(x, "x").astype(float)
+    x = _arrays.state(x, model.sites)
     names = list(model.parameters)
     values = tuple(np.asarray(model.parameters[name], float) for name in names)
     space = (x, *values)

@@ -9,7 +9,7 @@ import numpy as np
 from l96kit import _arrays
 from l96kit.kernels import launch as kernels
 from l96kit.models import SMALLEST_RING, Model
-from l96kit.networks import Network, checked_base
+from l96kit.networks import Network, checked_base, checked_network
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,16 +38,13 @@ class Emulator(Model):
     base: Model | None = None
 
     def __post_init__(self):
-        if not isinstance(self.network, Network):
-            raise TypeError(
-                f"network: expected l96kit.Network, found {type(self.network).__name__}; make one from a list of layers"
-            )
+        checked_network(self.network)
         if self.base is not None:
             checked_base(self.base)
-            object.__setattr__(self, "sites", self.base.sites)
-        _arrays.count(self.sites, "sites", max(SMALLEST_RING, _rounded(self.network.reach)))  # kernels are shared
-        weights = np.array(self.network.checked_weights(self.weights))
-        object.__setattr__(self, "weights", weights)
+            _arrays.settle(self, sites=self.base.sites)
+        smallest = max(SMALLEST_RING, _rounded(self.network.reach))  # as kernels are shared
+        sites, weights = _arrays.count(self.sites, "sites", smallest), self.network.checked_weights(self.weights)
+        _arrays.settle(self, sites=sites, weights=_arrays.kept(weights))
 
     @property
     def parameters(self) -> dict:

@@ -9,7 +9,7 @@ from l96kit._blas import one_blas_thread
 from l96kit._cycles import for_each
 from l96kit._progress import progress_bar
 from l96kit.filters import CRPS, RMSE, SPREAD, EnsembleFilter, independent
-from l96kit.localization import Localization, checked, places_of, ring_distance
+from l96kit.localization import Localization, checked_localization, places_of, ring_distance
 from l96kit.propagators import BlowUpError
 from l96kit.scores import crps, rank_histogram, rmse, spread
 
@@ -35,10 +35,10 @@ class FourDEnVar(EnsembleFilter):
 
     def __post_init__(self):
         super().__post_init__()
-        _arrays.count(self.window, "window")
+        _arrays.settle(self, window=_arrays.count(self.window, "window"))
         if self.rotation:
             raise ValueError("rotation: expected False for 4DEnVar, found True; errors of its own make members differ")
-        checked(self.localization)
+        checked_localization(self.localization)
 
     def _normals(self, observations):
         return observations.operator.n * self.members

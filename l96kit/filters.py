@@ -15,7 +15,7 @@ from l96kit._objects import Settings
 from l96kit._random import child
 from l96kit.kernels import launch as kernels
 from l96kit.kernels import scoring
-from l96kit.localization import Localization, checked, places_of, ring_distance
+from l96kit.localization import Localization, checked_localization, places_of, ring_distance
 from l96kit.observations import Observations
 from l96kit.propagators import Propagator
 
@@ -90,16 +90,17 @@ class EnsembleFilter(Settings):
     kernel: ClassVar[str] = ""
 
     def __post_init__(self):
-        _arrays.count(self.members, "members", 2)
-        inflation = _arrays.all_positive(self.inflation, "inflation", "stands for none")
-        if not isinstance(self.rotation, (bool, np.bool_)):
-            raise TypeError(f"rotation: expected True or False, found {self.rotation!r}; True turns at random")
-        object.__setattr__(self, "inflation", _arrays.kept(self.inflation))
-        if (inflation < 1).any():
+        _arrays.settle(
+            self,
+            members=_arrays.count(self.members, "members", 2),
+            inflation=_arrays.all_positive(self.inflation, "inflation", "stands for none"),
+            rotation=_arrays.flag(self.rotation, "rotation", "True turns at random"),
+        )
+        if np.min(self.inflation, initial=1) < 1:
             import warnings
 
             warnings.warn(
-                f"inflation: expected at least 1, found {inflation.min():g}; it makes the ensemble narrower",
+                f"inflation: expected at least 1, found {np.min(self.inflation):g}; it makes the ensemble narrower",
                 stacklevel=3,
             )
 
@@ -154,6 +155,7 @@ class EnsembleFilter(Settings):
         """
         cycles = prepared(propagator, observations, ensemble, every, truth, self.members, "ensemble")
         _arrays.one_of(keep, KEPT, "keep")
+        probabilistic = _arrays.flag(probabilistic, "probabilistic", "False leaves CRPS and ranks out")
         x, leading, times = cycles.x, cycles.leading, len(cycles.values)
         experiments, members, sites = x.shape
         counts = self._normals(observations), self.rotation * members * (members - 1) // 2
@@ -279,8 +281,7 @@ class EnKFN(EnsembleFilter):
 
     def __post_init__(self):
         super().__post_init__()
-        _arrays.all_positive(self.strength, "strength", "is the original")
-        object.__setattr__(self, "strength", _arrays.kept(self.strength))
+        _arrays.settle(self, strength=_arrays.all_positive(self.strength, "strength", "is the original"))
 
     def _tuned(self):
         return "strength", self.strength
@@ -301,7 +302,7 @@ class LETKF(EnsembleFilter):
 
     def __post_init__(self):
         super().__post_init__()
-        checked(self.localization)
+        checked_localization(self.localization)
 
     def _coefficients(self, observations, model, shape, dtype):
         independent(observations, type(self).__name__)
@@ -331,9 +332,12 @@ class IEnKS(EnsembleFilter):
 
     def __post_init__(self):
         super().__post_init__()
-        _arrays.count(self.lag, "lag")
-        _arrays.count(self.iterations, "iterations")
-        _arrays.not_negative(self.tolerance, "tolerance", "does all iterations")
+        _arrays.settle(
+            self,
+            lag=_arrays.count(self.lag, "lag"),
+            iterations=_arrays.count(self.iterations, "iterations"),
+            tolerance=_arrays.not_negative(self.tolerance, "tolerance", "does all iterations"),
+        )
 
     def _tuned(self):
         return "tolerance", self.tolerance * self.members
@@ -362,10 +366,8 @@ class ParticleFilter(EnsembleFilter):
 
     def __post_init__(self):
         super().__post_init__()
-        jitter = _arrays.array(self.jitter, "jitter")
-        if jitter.dtype.kind not in "fiu" or not (np.isfinite(jitter) & (jitter >= 0)).all():
-            raise ValueError(f"jitter: expected numbers of 0 or more, found {self.jitter!r}; 1 is the usual kernel")
-        object.__setattr__(self, "jitter", _arrays.kept(self.jitter))
+        jitter = _arrays.all_positive(self.jitter, "jitter", "is the usual kernel", or_zero=True)
+        _arrays.settle(self, jitter=jitter)
 
     def _tuned(self):
         return "jitter", self.jitter

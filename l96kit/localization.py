@@ -11,6 +11,9 @@ A taper is a function of the distance d, in sites, and of the *localization radi
 
 A Gaspari-Cohn function that is quoted with its half-width c, or its support 2 c, has r = c / 1.82. (It has the
 curvature of the Gaussian at d = 0 if c = sqrt(10 / 3) r = 1.826 r.)
+
+Distances go along the ring: fields of one site, such as momentum and temperature, lie at no distance from one another.
+On a ring of one site, such as that of Lorenz-63, there is then nothing to localize, and it is refused.
 """
 
 from dataclasses import dataclass
@@ -29,15 +32,22 @@ def gaspari_cohn(distance, half_width):
 
     Source: Gaspari & Cohn (1999), eq. 4.10.
     """
-    z = np.abs(np.asarray(distance, float)) / half_width
+    z = np.minimum(_checked_distance(distance) / _arrays.positive(half_width, "half_width"), 2)
     near = 1 + z**2 * (-5 / 3 + z * (5 / 8 + z * (1 / 2 - z / 4)))
-    y = np.clip(z, 1, 2)
+    y = np.maximum(z, 1)
     far = 4 - 5 * y + y**2 * (5 / 3 + y * (5 / 8 + y * (-1 / 2 + y / 12))) - 2 / (3 * y)
     return np.where(z <= 1, near, np.maximum(far, 0))
 
 
+def _checked_distance(distance):
+    distance = np.abs(_arrays.real(distance, "distance").astype(float, copy=False))
+    if np.isnan(distance).any():
+        raise ValueError("distance: expected numbers, found NaN; leave it out")
+    return distance
+
+
 TAPERS = {
-    "gaspari-cohn": lambda d, r: gaspari_cohn(d, HALF_WIDTH * r),
+    "gaspari-cohn": lambda d, r: gaspari_cohn(d / r, HALF_WIDTH),
     "gauss": lambda d, r: np.exp(-0.5 * (d / r) ** 2),
     "step": lambda d, r: np.where(d <= r, 1.0, 0.0),
 }
@@ -57,13 +67,14 @@ class Localization(Settings):
     taper: str = "gaspari-cohn"
 
     def __post_init__(self):
-        if np.ndim(self.radius) or self.radius != np.inf:
-            _arrays.positive(self.radius, "radius", " of sites, or infinity for none")
+        unit = " of sites, or infinity for none"
+        radius = _arrays.number(self.radius, "radius", f"pass a float{unit}")
+        _arrays.settle(self, radius=radius if radius == np.inf else _arrays.positive(radius, "radius", unit))
         _arrays.one_of(self.taper, tuple(TAPERS), "taper")
 
     def coefficients(self, distance):
         """What is left at some distances, in sites: like `distance`, from 1 down to 0."""
-        distance = np.abs(np.asarray(distance, float))
+        distance = _checked_distance(distance)
         if self.radius == np.inf:
             return np.ones_like(distance)
         found = TAPERS[self.taper](distance, self.radius)
@@ -72,18 +83,22 @@ class Localization(Settings):
 
 def places_of(localization, operator, ring):
     """Where observations are, (period, n); anywhere if they reach all sites."""
-    return operator.places(ring) if localization.radius != np.inf else np.zeros((operator.period, operator.n))
-
-
-def checked(localization):
-    if not isinstance(localization, Localization):
-        raise TypeError(
-            f"localization: expected a Localization, found {type(localization).__name__}; pass Localization(4.0)"
+    if localization.radius == np.inf:
+        return np.zeros((operator.period, operator.n))
+    if ring == 1:
+        raise ValueError(
+            f"localization: expected a model of several sites for a radius of {localization.radius:g}, found one whose "
+            "fields share a single site and lie at no distance; take Localization(np.inf), or a method without"
         )
-    return localization
+    return operator.places(ring)
+
+
+def checked_localization(value):
+    return _arrays.instance(value, Localization, "localization", "a Localization", "pass Localization(4.0)")
 
 
 def ring_distance(a, b, sites):
     """How far apart places a and b lie on a ring of so many sites, the shorter way round; broadcast."""
-    apart = np.mod(np.subtract(a, b), sites)
+    a, b = _arrays.broadcast(_arrays.real(a, "a"), _arrays.real(b, "b"), "b", "a")
+    apart = np.mod(a - b, _arrays.count(sites, "sites"))
     return np.minimum(apart, sites - apart)

@@ -95,6 +95,7 @@ class Model(Settings):
     def jacobian(self, x):
         """The matrices d(dx_i/dt)/dx_j at x (..., site): (..., site, site), per time unit."""
         x = self._state(x)
+        _arrays.require_memory(x.nbytes * self.sites, "jacobian", "take products with tangents instead")
         directions = np.eye(self.sites, dtype=x.dtype).reshape(self.sites, *(1,) * (x.ndim - 1), self.sites)
         return np.moveaxis(self.tendency_tl(x, directions), 0, -1)
 
@@ -134,8 +135,8 @@ class Model(Settings):
         """The parameters and their changes, both in the same form."""
         own, changes = self._site_parameters, dict.fromkeys(self.parameters, 0.0)
         for name, change in _arrays.mapping({} if parameters_tl is None else parameters_tl, "parameters_tl").items():
-            _arrays.one_of(name, list(changes), "parameters_tl")
-            changes[name] = change
+            _arrays.one_of(name, tuple(changes), "parameters_tl")
+            changes[name] = _arrays.real(change, name)
         own_tl = [changes[name] for name in own]
         uniform = _arrays.is_uniform([*own.values(), *own_tl])
         fields, fields_tl = (
@@ -160,6 +161,11 @@ class Model(Settings):
         }
         return gradients if self.network is None else {**gradients, "weights": _arrays.total(weights_ad, axis=0)}
 
+    def _settle_parameters(self):
+        """Keep copies of parameters that are fields of the model itself."""
+        checked = {name: _arrays.parameter_alone(value, name, self.ring) for name, value in self.parameters.items()}
+        _arrays.settle(self, **checked)
+
     def _of_one_field(self, shape):
         """(..., site of the ring) for an ensemble of `shape`; parameters belong to the sites of the ring."""
         return *shape[:-1], shape[-1] // self.fields
@@ -167,7 +173,7 @@ class Model(Settings):
     # --- in between ------------------------------------------------------------------------------------------------
 
     def _state(self, x):
-        return _arrays.state(_arrays.on_host(x, "x"), self.sites)
+        return _arrays.state(x, self.sites)
 
     def _checked(self, x):
         x = self._state(x)
@@ -175,22 +181,11 @@ class Model(Settings):
 
     def _pair(self, x, other, name):
         x = self._state(x)
-        other = _arrays.state(_arrays.on_host(other, name), self.sites, name, x.dtype)
-        return _broadcast(x, other, name)
+        other = _arrays.state(other, self.sites, name, x.dtype)
+        return _arrays.broadcast(x, other, name)
 
     def _launch(self, op, data, outputs):
         kernels.launch(op, self.kernel, "euler", data, outputs, 1)
-
-
-def _broadcast(x, other, name):
-    try:
-        shape = np.broadcast_shapes(x.shape, other.shape)
-    except ValueError:
-        raise ValueError(
-            f"{name}: expected a shape that broadcasts against x {x.shape}, found {other.shape}; "
-            "give both the same leading axes"
-        ) from None
-    return tuple(a if a.shape == shape else np.broadcast_to(a, shape) for a in (x, other))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -215,8 +210,8 @@ class Lorenz96(Model):
     kernel = lorenz96
 
     def __post_init__(self):
-        _arrays.count(self.K, "K", SMALLEST_RING)
-        _arrays.parameter_alone(self.F, "F", self.K)
+        _arrays.settle(self, K=_arrays.count(self.K, "K", SMALLEST_RING))
+        self._settle_parameters()
 
     @property
     def sites(self) -> int:
@@ -253,9 +248,8 @@ class VissioLucarini20(Model):
     kernel = vissio_lucarini
 
     def __post_init__(self):
-        _arrays.count(self.K, "K", SMALLEST_RING)
-        for name, value in self.parameters.items():
-            _arrays.parameter_alone(value, name, self.K)
+        _arrays.settle(self, K=_arrays.count(self.K, "K", SMALLEST_RING))
+        self._settle_parameters()
 
     @property
     def sites(self) -> int:
@@ -284,8 +278,7 @@ class Lorenz63(Model):
     sites = 3
 
     def __post_init__(self):
-        for name, value in self.parameters.items():
-            _arrays.parameter_alone(value, name, 1)
+        self._settle_parameters()
 
     @property
     def parameters(self) -> dict:
@@ -320,9 +313,10 @@ class KuramotoSivashinsky(Model):
     usual_scheme = "etdrk4"
 
     def __post_init__(self):
-        if _arrays.count(self.sites, "sites", 16) % 2:
-            raise ValueError(f"sites: expected an even number, found {self.sites}; take one more or one less")
-        _arrays.positive(self.length, "length")
+        sites = _arrays.count(self.sites, "sites", 16)
+        if sites % 2:
+            raise ValueError(f"sites: expected an even number, found {sites}; take one more or one less")
+        _arrays.settle(self, sites=sites, length=_arrays.positive(self.length, "length"))
 
     @property
     def sight(self) -> tuple:
@@ -337,7 +331,7 @@ class KuramotoSivashinsky(Model):
     def parameter_pair(self, parameters_tl, shape, dtype, dt=None):
         for name in _arrays.mapping({} if parameters_tl is None else parameters_tl, "parameters_tl"):
             raise ValueError(
-                f"parameters_tl: expected no names, found {name!r}; this model has no parameters to change"
+                f"parameters_tl: expected no names, found {_arrays.shown(name)}; this model has no parameters to change"
             )
         p = self.kernel_parameters(shape, dtype, dt)
         return p, p
@@ -395,17 +389,20 @@ class StencilModel(Model):
                     f"{which}: expected a function of ({', '.join(arguments)}), found one of ({', '.join(found)}); "
                     "mend its signature"
                 )
-        _arrays.count(self.reach, "reach")
-        _arrays.count(self.fields, "fields")
-        _arrays.count(self.sites, "sites", self.fields * max(SMALLEST_RING, self.reach))
+        reach, fields = _arrays.count(self.reach, "reach"), _arrays.count(self.fields, "fields")
+        sites = _arrays.count(self.sites, "sites", fields * max(SMALLEST_RING, reach))
+        _arrays.settle(self, reach=reach, fields=fields, sites=sites)
         if self.sites % self.fields:
             raise ValueError(
                 f"sites: expected a multiple of fields = {self.fields}, found {self.sites}; it is the length of the "
                 "whole state"
             )
-        object.__setattr__(self, "parameters", dict(_arrays.mapping(self.parameters, "parameters")))
-        for name, value in self.parameters.items():
-            _arrays.parameter_alone(value, name, self.sites // self.fields)
+        _arrays.text(self.name, "name", "it appears in messages and tables")
+        parameters = _arrays.mapping(self.parameters, "parameters")
+        for name in parameters:
+            _arrays.text(name, "parameters", "each has a name")
+        checked = {name: _arrays.parameter_alone(value, name, sites // fields) for name, value in parameters.items()}
+        _arrays.settle(self, parameters=checked)
         self._try_functions()
         self.kernel  # noqa: B018  what the functions use is taken as it is now
 
@@ -439,7 +436,10 @@ class StencilModel(Model):
             else:
                 fits = self._is_slope(result)
             if not fits:
-                raise TypeError(f"{which}: expected it to return {expected}, found {result!r}; mend what it returns")
+                raise TypeError(
+                    f"{which}: expected it to return {expected}, found {_arrays.shown(result)}; mend what it "
+                    "returns"
+                )
 
     def _try(self, which, *arguments):
         try:
@@ -454,6 +454,11 @@ class StencilModel(Model):
             return _UNKNOWN
         except ArithmeticError:
             return _UNKNOWN
+        except Exception as problem:
+            raise TypeError(
+                f"{which}: expected plain arithmetic, found that it raises {problem!r}; x and each parameter in p are "
+                "windows of numbers, and p is a tuple of them even if there is one: (r,) = p, then r[0] at this site"
+            ) from None
 
     def _is_slope(self, result):
         return _is_number(result) if self.fields == 1 else _is_tuple(result, self.fields)

@@ -44,7 +44,8 @@ class Layer(NamedTuple):
 def convolution(channels, width=1, of=None, bias=True) -> Layer:
     """`channels` numbers a site, each a weighted sum of what is read there and round it, plus a bias."""
     channels, width = _arrays.count(channels, "channels"), _arrays.count(width, "width")
-    return Layer("convolution", _sources(of), channels, width, bool(bias))
+    bias = _arrays.flag(bias, "bias", "False leaves it out")
+    return Layer("convolution", _sources(of), channels, width, bias)
 
 
 def product(of, channels=1) -> Layer:
@@ -83,7 +84,7 @@ def _sources(of, count=None):
         return ()
     if count is not None:
         if not isinstance(of, (list, tuple)) or len(of) != count:
-            raise ValueError(f"of: expected {count} sources, found {of!r}; name two layers, such as [0, 2]")
+            raise ValueError(f"of: expected {count} sources, found {_arrays.shown(of)}; name two layers: [0, 2]")
     elif not isinstance(of, list):
         of = [of]
     if not of:
@@ -96,8 +97,8 @@ def _source(found):
     numbers = found if isinstance(found, tuple) else (found,)
     if len(numbers) not in (1, 3) or not all(isinstance(number, Integral) for number in numbers):
         raise ValueError(
-            f"of: expected the number of a layer or (layer, first channel, last channel + 1), found {found!r}; name "
-            "several in a list"
+            f"of: expected the number of a layer or (layer, first channel, last channel + 1), found "
+            f"{_arrays.shown(found)}; name several in a list"
         )
     return tuple(map(int, numbers)) if len(numbers) == 3 else int(numbers[0])
 
@@ -125,11 +126,10 @@ class Network(Settings):
         if not isinstance(layers, (list, tuple)) or not layers or not all(isinstance(n, Layer) for n in layers):
             found = [type(n).__name__ for n in layers] if isinstance(layers, (list, tuple)) else layers
             raise TypeError(
-                f"layers: expected a list of layers such as convolution(16, 3) and relu(), found {found!r}; see "
-                "l96kit.networks"
+                f"layers: expected a list of layers such as convolution(16, 3) and relu(), found "
+                f"{_arrays.shown(found)}; see l96kit.networks"
             )
-        if not isinstance(self.name, str):
-            raise TypeError(f"name: expected a string, found {self.name!r}; it appears in messages and files")
+        _arrays.text(self.name, "name", "it appears in messages and files")
         for layer in layers:
             _arrays.one_of(layer.kind, ("convolution", "product", "sum", *POINTWISE), "layers")
         channels, resolved = [1], []
@@ -190,14 +190,12 @@ class Network(Settings):
 
     def checked_weights(self, weights, name="weights"):
         """Weights (weight,) of this network; one number stands for all."""
-        weights = _arrays.array(weights, name)
+        weights = _arrays.real(weights, name)
         if weights.shape not in ((), (self.size,)):
             raise ValueError(
                 f"{name}: expected shape ({self.size},), as many as {self.name} has, found {weights.shape}; they may "
                 "belong to another network"
             )
-        if weights.dtype.kind not in "fiu":
-            raise TypeError(f"{name}: expected real numbers, found {weights.dtype}; pass floats")
         return _arrays.finite(np.broadcast_to(weights, self.size), name)
 
     def shapes(self):
@@ -214,7 +212,9 @@ class Network(Settings):
 
         Source: He et al. (2015), with a = sqrt(5), as the default of PyTorch's layers.
         """
-        weights = _arrays.floating(np.empty(self.size, dtype), "dtype")
+        dtype, rng = _arrays.precision(dtype), generator(rng)
+        _arrays.require_memory(8 * self.size, "weights", "take fewer channels")
+        weights = np.empty(self.size, dtype)
         for number, _, place, shape in self.shapes():
             layer = self.layers[number - 1]
             inputs = shape[1] if layer.kind == "product" else _inputs(layer) * layer.width
@@ -422,6 +422,11 @@ def _in_words(told):
     return ", ".join([told["model"], *(f"{name} = {value}" for name, value in shown.items())])
 
 
+def checked_network(value):
+    """A network; anything else is refused."""
+    return _arrays.instance(value, Network, "network", "l96kit.Network", "make one from a list of layers")
+
+
 def _each(weights):
     """(..., weight) as (row, weight), also of networks that have none."""
     return weights.reshape(math.prod(weights.shape[:-1]), *weights.shape[-1:])
@@ -466,10 +471,17 @@ def bilin_net() -> Network:
 def sq_net_of_lorenz96(F=8.0, dtype=np.float64):
     """The weights (20,) with which `sq_net` is the tendency of Lorenz-96, by a b = ((a + b)^2 - a^2 - b^2) / 2."""
     taps = [[0, 1, 0, 0], [-1, 0, 0, 1], [-1, 1, 0, 1]]  # at k-2, k-1, k, k+1
-    return np.concatenate([np.ravel(taps), np.zeros(3), [-0.5, -0.5, 0.5, -1.0], [F]]).astype(dtype)
+    return _weights_of(taps, [-0.5, -0.5, 0.5, -1.0], F, dtype)
 
 
 def bilin_net_of_lorenz96(F=8.0, dtype=np.float64):
     """The weights (19,) with which `bilin_net` is the tendency of Lorenz-96."""
     taps = [[0, 1, 0, 0], [-1, 0, 0, 1], [0, 0, 1, 0]]
-    return np.concatenate([np.ravel(taps), np.zeros(3), [1.0], [1.0, -1.0], [F]]).astype(dtype)
+    return _weights_of(taps, [1.0, 1.0, -1.0], F, dtype)
+
+
+def _weights_of(taps, others, F, dtype):
+    """Three channels without bias, the weights that follow, and the forcing as the last bias."""
+    F = _arrays.number(F, "F", "a network has one for all sites")
+    weights = np.concatenate([np.ravel(taps), np.zeros(3), others, [F]])
+    return _arrays.in_precision(_arrays.finite(weights, "F"), "F", _arrays.precision(dtype))

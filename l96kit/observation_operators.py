@@ -7,6 +7,7 @@ time it has a *period*: at observation time t, counted from 0, it is the one of 
 """
 
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -52,7 +53,7 @@ class ObservationOperator(Settings):
     function: Any = "identity"
 
     def __post_init__(self):
-        _arrays.count(self.sites, "sites")
+        sites = _arrays.count(self.sites, "sites")
         indices = _arrays.array(self.indices, "indices")
         if indices.dtype.kind not in "iu":
             raise TypeError(f"indices: expected integers, found {indices.dtype}; they are sites of a state")
@@ -61,10 +62,10 @@ class ObservationOperator(Settings):
                 f"indices: expected shape (period, ..., n, part), found {indices.shape}; a time and an observation at "
                 "least, and a site for each; where nothing was observed, values are NaN"
             )
-        outside = (indices < 0) | (indices >= self.sites)
+        outside = (indices < 0) | (indices >= sites)
         if outside.any():
             raise ValueError(
-                f"indices: expected sites 0..{self.sites - 1}, found {indices[outside].flat[0]}; count sites from 0"
+                f"indices: expected sites 0..{sites - 1}, found {indices[outside].flat[0]}; count sites from 0"
             )
         weights = np.ones(indices.shape) if self.weights is None else self.weights
         weights = _arrays.finite(_arrays.floating(weights, "weights"), "weights")
@@ -74,8 +75,8 @@ class ObservationOperator(Settings):
             )
         if not isinstance(self.function, Pointwise):
             _arrays.one_of(self.function, tuple(FUNCTIONS), "function")
-        object.__setattr__(self, "indices", np.array(indices, np.int64, order="C"))
-        object.__setattr__(self, "weights", np.array(weights, float, order="C"))
+        indices, weights = np.array(indices, np.int64, order="C"), np.array(weights, float, order="C")
+        _arrays.settle(self, sites=sites, indices=indices, weights=weights)
 
     @property
     def period(self):
@@ -96,7 +97,7 @@ class ObservationOperator(Settings):
         """The operator of one window, by its index in the leading axes."""
         if not self.windows:
             return self
-        at = (slice(None), *(window if isinstance(window, tuple) else (window,)))
+        at = slice(None), *_arrays.index(window, self.windows, "window")
         return replace(self, indices=self.indices[at], weights=self.weights[at])
 
     def places(self, ring):
@@ -104,6 +105,7 @@ class ObservationOperator(Settings):
 
         Raises ValueError for sums of sites all around the ring, which are nowhere.
         """
+        ring = _arrays.count(ring, "ring")
         angles, shares = 2 * np.pi * (self.indices % ring) / ring, np.abs(self.weights)
         mean = (shares * np.exp(1j * angles)).sum(axis=-1)
         if (np.abs(mean) < LEAST_DIRECTION * shares.sum(axis=-1)).any():
@@ -132,9 +134,8 @@ class ObservationOperator(Settings):
     def observe_tl(self, x, x_tl, time=0):
         """The tangent of `observe` about x in the direction x_tl, (..., site), broadcast: (..., n)."""
         x = _arrays.state(x, self.sites, "x")
-        x_tl = _arrays.state(x_tl, self.sites, "x_tl", x.dtype)
-        x, places = self._state(np.broadcast_to(x, np.broadcast_shapes(x.shape, x_tl.shape)), "x", time)
-        x_tl = np.broadcast_to(x_tl, x.shape)
+        x, x_tl = _arrays.broadcast(x, _arrays.state(x_tl, self.sites, "x_tl", x.dtype), "x_tl")
+        x, places = self._state(x, "x", time)
         y_tl = np.empty((*x.shape[:-1], self.n), x.dtype)
         self._launch("observe_tl", (_arrays.members(x), _arrays.members(x_tl), places), y_tl, x)
         return y_tl
@@ -142,10 +143,11 @@ class ObservationOperator(Settings):
     def observe_ad(self, x, y_ad, time=0):
         """The transpose of `observe_tl`: y_ad (..., n) to (..., site)."""
         x, places = self._state(x, "x", time)
-        y_ad = _arrays.floating(y_ad, "y_ad").astype(x.dtype, copy=False)
+        y_ad = _arrays.finite(_arrays.floating(y_ad, "y_ad"), "y_ad")
         expected = *x.shape[:-1], self.n
         if y_ad.shape != expected:
             raise ValueError(f"y_ad: expected shape {expected}, found {y_ad.shape}; one number for each observation")
+        y_ad = _arrays.in_precision(y_ad, "y_ad", x.dtype)
         x_ad = np.zeros_like(_arrays.members(x))
         back = tuple(part[self._rows(time)] for part in self._by_site)
         back = _flat(back[0]), _flat(back[1]).astype(x.dtype)
@@ -180,10 +182,12 @@ class ObservationOperator(Settings):
 
     def _rows(self, time):
         """The part of the period that belongs to a time or to several: (time,)."""
-        time = np.atleast_1d(_arrays.array(time, "time"))
-        if time.dtype.kind not in "iu" or time.ndim != 1 or (time < 0).any():
-            raise ValueError(f"time: expected whole numbers from 0 on, found {time.tolist()}; count observation times")
-        return time % self.period
+        found = np.atleast_1d(_arrays.array(time, "time"))
+        if found.dtype.kind not in "iu" or found.ndim != 1 or (found < 0).any():
+            raise ValueError(
+                f"time: expected whole numbers from 0 on, found {_arrays.shown(time)}; count observation times"
+            )
+        return found % self.period
 
     @cached_property
     def _by_site(self):
@@ -201,6 +205,12 @@ class ObservationOperator(Settings):
             observations[at, sites, place] = order // shape[-1]
             found[at, sites, place] = own.ravel()[order]
         return tuple(part.reshape(*shape[:-2], *part.shape[1:]) for part in (observations, found))
+
+
+def checked_operator(value):
+    """An operator; anything else is refused."""
+    remedy = "make one with a function of l96kit.observation_operators, such as every_site(40)"
+    return _arrays.instance(value, ObservationOperator, "operator", "an ObservationOperator", remedy)
 
 
 def _flat(part):
@@ -350,6 +360,8 @@ def at_sites(which, sites) -> ObservationOperator:
 
 def every_site(sites) -> ObservationOperator:
     """All of them."""
+    sites = _arrays.count(sites, "sites")
+    _require_memory(sites)
     return at_sites(np.arange(sites), sites)
 
 
@@ -360,28 +372,40 @@ def every(step, sites, start=0, fields=1) -> ObservationOperator:
 
 def rotating(step, sites, fields=1, backwards=False) -> ObservationOperator:
     """Every step-th site, one further each time (or one back): after `step` times, all sites were seen."""
-    turns = [-turn % step if backwards else turn for turn in range(_arrays.count(step, "step"))]
-    if _arrays.count(sites, "sites") // _arrays.count(fields, "fields") % step:
+    step, sites, fields = _arrays.count(step, "step"), _arrays.count(sites, "sites"), _arrays.count(fields, "fields")
+    backwards = _arrays.flag(backwards, "backwards", "True goes one back each time")
+    if step > sites or sites // fields % step:
         raise ValueError(f"step: expected a divisor of {sites // fields} sites, found {step}; choose one")
+    turns = [-turn % step if backwards else turn for turn in range(step)]
     return at_sites([_every(step, sites, turn, fields) for turn in turns], sites)
 
 
 def _every(step, sites, start, fields):
-    ring, rest = divmod(_arrays.count(sites, "sites"), _arrays.count(fields, "fields"))
+    step, start = _arrays.count(step, "step"), _arrays.count(start, "start", 0)
+    sites, fields = _arrays.count(sites, "sites"), _arrays.count(fields, "fields")
+    ring, rest = divmod(sites, fields)
     if rest:
         raise ValueError(f"fields: expected a divisor of {sites} sites, found {fields}; a state holds them in turn")
-    if not _arrays.count(start, "start", 0) < ring:
+    if start >= ring:
         raise ValueError(f"start: expected a site 0..{ring - 1}, found {start}; count sites from 0")
-    own = np.arange(start, ring, _arrays.count(step, "step"))
+    _require_memory(sites)
+    own = np.arange(start, ring, step)
     return np.concatenate([own + field * ring for field in range(fields)])
 
 
 def random_sites(number, sites, times, rng) -> ObservationOperator:
     """`number` different sites at each of so many times, drawn anew."""
-    if _arrays.count(number, "number") > _arrays.count(sites, "sites"):
+    number, sites = _arrays.count(number, "number"), _arrays.count(sites, "sites")
+    if number > sites:
         raise ValueError(f"number: expected at most the {sites} sites of a state, found {number}; take fewer")
-    order = np.argsort(generator(rng).random((_arrays.count(times, "times"), sites)), axis=-1, kind="stable")
+    shape = _arrays.count(times, "times"), sites
+    _require_memory(math.prod(shape))
+    order = np.argsort(generator(rng).random(shape), axis=-1, kind="stable")
     return at_sites(np.sort(order[:, :number], axis=-1), sites)
+
+
+def _require_memory(indices):
+    _arrays.require_memory(8 * indices, "sites", "take fewer")
 
 
 def linear(matrix) -> ObservationOperator:
@@ -400,7 +424,8 @@ def interpolation(places, sites) -> ObservationOperator:
     places = _arrays.finite(_arrays.floating(places, "places"), "places")
     if places.ndim != 1 or not len(places):
         raise ValueError(f"places: expected shape (n,), found {places.shape}; pass a list of numbers")
-    outside = (places < 0) | (places >= _arrays.count(sites, "sites"))
+    sites = _arrays.count(sites, "sites")
+    outside = (places < 0) | (places >= sites)
     if outside.any():
         raise ValueError(f"places: expected numbers from 0 to below {sites}, found {places[outside][0]:g}; on the ring")
     left = np.floor(places).astype(int)

@@ -8,7 +8,7 @@ import numpy as np
 from l96kit import _arrays
 from l96kit._objects import Settings
 from l96kit._random import generator
-from l96kit.observation_operators import ObservationOperator, at_sites
+from l96kit.observation_operators import ObservationOperator, at_sites, checked_operator
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,11 +38,7 @@ class Observations(Settings):
     cov: Any = None
 
     def __post_init__(self):
-        if not isinstance(self.operator, ObservationOperator):
-            raise TypeError(
-                f"operator: expected an ObservationOperator, found {type(self.operator).__name__}; make one with a "
-                "function of l96kit.observation_operators, such as every_site(40)"
-            )
+        checked_operator(self.operator)
         if np.ma.is_masked(self.values):
             floats = "" if self.values.dtype.kind == "f" else ".astype(float)"
             raise ValueError(
@@ -62,34 +58,33 @@ class Observations(Settings):
             )
         if not len(values):
             raise ValueError(f"values: expected at least one time, found shape {values.shape}; observe something")
-        object.__setattr__(self, "values", _arrays.kept(values))
-        object.__setattr__(self, "sigma", error_of(self.sigma, self.cov))
+        _arrays.settle(self, values=_arrays.kept(values), sigma=error_of(self.sigma, self.cov))
         if self.cov is None:
-            self._check_sigma()
+            _arrays.settle(self, sigma=self._checked_sigma())
         else:
-            object.__setattr__(self, "_root", _root_of(self.cov, self.operator.n))
-            object.__setattr__(self, "cov", _arrays.kept(self.cov))
+            _arrays.settle(self, _root=_root_of(self.cov, n), cov=_arrays.covariance(self.cov, "cov"))
             if np.isnan(values).any():
                 raise ValueError(
                     "values: expected numbers everywhere with a covariance, found NaN; leave out what was not "
                     "observed, or give sigma for independent errors"
                 )
 
-    def _check_sigma(self):
-        sigma = _arrays.all_positive(self.sigma, "sigma", "is the usual error")
-        if sigma.ndim not in (0, self.values.ndim):
+    def _checked_sigma(self):
+        sigma = _arrays.all_positive(self.sigma, "sigma", "is the usual error; a covariance (n, n) is `cov`")
+        remedy = "give each axis, of length 1 where sigma is the same; a covariance (n, n) is `cov`"
+        if np.ndim(sigma) not in (0, self.values.ndim):
             raise ValueError(
                 f"sigma: expected one number or an array with the axes of values {self.values.shape}, found "
-                f"{sigma.shape}; give each axis, of length 1 where sigma is the same"
+                f"{sigma.shape}; {remedy}"
             )
         try:
             np.broadcast_to(sigma, self.values.shape)
         except ValueError:
             raise ValueError(
                 f"sigma: expected a shape that broadcasts to that of values {self.values.shape}, found {sigma.shape}; "
-                "give each axis, of length 1 where sigma is the same"
+                f"{remedy}"
             ) from None
-        object.__setattr__(self, "sigma", _arrays.kept(self.sigma))
+        return sigma
 
     def __len__(self):
         """How many times were observed."""
@@ -97,7 +92,7 @@ class Observations(Settings):
 
     def __getitem__(self, window):
         """The observations of one window, by its index in the leading axes."""
-        at = (slice(None), *(window if isinstance(window, tuple) else (window,)))
+        at = slice(None), *_arrays.index(window, self.values.shape[1:-1], "window")
         sigma = self.sigma if np.ndim(self.sigma) == 0 else np.broadcast_to(self.sigma, self.values.shape)[at]
         return Observations(self.operator[window], self.values[at], sigma, self.cov)
 
@@ -141,6 +136,7 @@ class Observations(Settings):
         J : (...), one a window: 1/2 sum over times of (H(y) - value)^T R^-1 (H(y) - value)
         y_ad : like y, dJ/dy
         """
+        y = _arrays.real(y, "y")
         if y.shape[:-1] != self.values.shape[:-1]:
             raise ValueError(
                 f"y: expected shape {(*self.values.shape[:-1], 'site')}, a state for each time and window observed, "
@@ -169,10 +165,19 @@ class Observations(Settings):
         return self.operator.observe_ad(y, forcing, np.arange(len(self)))
 
 
+def checked_observations(value):
+    """Observations; anything else is refused."""
+    remedy = "make one from what is observed, the values and its error"
+    return _arrays.instance(value, Observations, "observations", "l96kit.observations.Observations", remedy)
+
+
 def error_of(sigma, cov):
     """Its standard deviation, 1 if neither that nor a covariance is given; both are refused."""
     if sigma is not None and cov is not None:
-        raise ValueError(f"sigma: expected None with a cov, which says what errors are, found {sigma!r}; leave one out")
+        raise ValueError(
+            f"sigma: expected None with a cov, which says what errors are, found {_arrays.shown(sigma)}; "
+            "leave one out"
+        )
     return 1.0 if sigma is None and cov is None else sigma
 
 
@@ -193,15 +198,17 @@ def observe(truth, what, sigma, rng, rotating=False, cov=None) -> Observations:
     Source: the setting of Fertig, Harlim & Hunt (2007), with the sites drawn anew each time; rotating as in
     Nonnenmacher & Greenberg (2021), here for each window by itself.
     """
-    truth = _arrays.floating(_arrays.on_host(truth, "truth"), "truth")
+    truth = _arrays.floating(truth, "truth")
     if truth.ndim < 2 or 0 in truth.shape:
         raise ValueError(f"truth: expected shape (time, ..., site), found {truth.shape}; pass a trajectory")
     sigma, rng = error_of(sigma, cov), generator(rng)
+    if cov is None:
+        sigma = _arrays.positive(sigma, "sigma")
+    rotating = _arrays.flag(rotating, "rotating", "True draws from sites not seen yet")
     operator = what if isinstance(what, ObservationOperator) else _drawn(truth.shape, what, rng, rotating)
     seen = operator.observe(truth, np.arange(len(truth)))
     noise = rng.standard_normal(seen.shape)
     if cov is None:
-        sigma = _arrays.positive(sigma, "sigma")
         return Observations(operator, seen + (sigma * noise).astype(truth.dtype), sigma)
     noise = noise @ _arrays.cholesky(cov, operator.n, "cov").T
     return Observations(operator, seen + noise.astype(truth.dtype), cov=cov)
@@ -209,7 +216,8 @@ def observe(truth, what, sigma, rng, rotating=False, cov=None) -> Observations:
 
 def _drawn(shape, number, rng, rotating):
     """Sites drawn for each time and window of a truth."""
-    if _arrays.count(number, "number") > shape[-1]:
+    number = _arrays.count(number, "number")
+    if number > shape[-1]:
         raise ValueError(f"number: expected at most the {shape[-1]} sites of a state, found {number}; take fewer")
     if rotating:
         sites = _rotating_sites(shape, number, rng)
@@ -231,7 +239,8 @@ def _rotating_sites(shape, number, rng):
 
 def interpolate(observations: Observations, sites) -> np.ndarray:
     """A first guess from the first time observed: linear in between, periodic. Returns (..., site)."""
-    observations.check_sites(_arrays.count(sites, "sites"))
+    sites = _arrays.count(sites, "sites")
+    checked_observations(observations).check_sites(sites)
     where = observations.sites[0].reshape(-1, observations.sites.shape[-1])
     values = observations.values[0].reshape(where.shape)
     there = ~np.isnan(values)

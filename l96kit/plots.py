@@ -1,23 +1,56 @@
 """Figures with matplotlib. Every function draws into `ax` (or a new figure) and returns it.
 
 Colours are from cividis and from Okabe & Ito (2008): they differ in print and for the colour-blind; lines also differ
-in style.
+in style. What is NaN or masked stays white, or is left out of a line.
 """
 
 from itertools import cycle
 
 import numpy as np
 
+from l96kit import _arrays
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 
 
 def _axes(ax):
+    from matplotlib.axes import Axes
+
     if ax is None:
         import matplotlib.pyplot as plt
 
         _, ax = plt.subplots(layout="constrained")
-    return ax
+    return _arrays.instance(ax, Axes, "ax", "axes of matplotlib", "take those of plt.subplots()")
+
+
+def _numbers(values, name, *axes):
+    """Real numbers with the axes named, NaN where they are masked; one number at least is finite."""
+    if np.ma.is_masked(values):
+        values = np.ma.filled(values.astype(float), np.nan)
+    values = _arrays.real(values, name)
+    if values.ndim != len(axes):
+        wanted = f"({axes[0]},)" if len(axes) == 1 else f"({', '.join(axes)})"
+        raise ValueError(f"{name}: expected shape {wanted}, found {values.shape}; give each axis")
+    if not np.isfinite(values).any():
+        raise ValueError(f"{name}: expected some finite numbers, found none; there is nothing to draw")
+    return values
+
+
+def _alike(values, name, length, of):
+    """As many numbers (length,), or rows, as another array has."""
+    if len(values) != length:
+        raise ValueError(f"{name}: expected {length} like {of}, found shape {values.shape}; give one for each")
+    return values
+
+
+def _labelled(values, name):
+    """A dict of label -> what is drawn, not empty."""
+    for label in _arrays.mapping(values, name):
+        _arrays.text(label, name, "it is a label")
+    if not values:
+        raise ValueError(f"{name}: expected at least one, found an empty dict; there is nothing to draw")
+    return values
 
 
 def hovmoller(field, dt, ax=None, title=None, limit=None, diverging=False, bar="dimensionless"):
@@ -25,9 +58,14 @@ def hovmoller(field, dt, ax=None, title=None, limit=None, diverging=False, bar="
 
     `bar` is the label of the colour bar; None leaves it out.
     """
+    field = np.ma.masked_invalid(_numbers(field, "field", "time", "site"))
+    dt = _arrays.positive(len(field) * _arrays.positive(dt, "dt"), "dt") / len(field)  # all of it is drawn
+    limit = float(np.abs(field).max()) if limit is None else _arrays.number(limit, "limit", "it ends the colours")
+    diverging = _arrays.flag(diverging, "diverging", "True gives both signs a colour")
+    for name, label in (("title", title), ("bar", bar)):
+        if label is not None:
+            _arrays.text(label, name, "None leaves it out")
     ax = _axes(ax)
-    field = np.ma.masked_invalid(field)
-    limit = float(np.abs(field).max()) if limit is None else limit
     low, colours = (-limit, "RdBu_r") if diverging else (field.min(), "cividis")
     extent = (-0.5, field.shape[1] - 0.5, -dt / 2, (len(field) - 0.5) * dt)
     image = ax.imshow(
@@ -40,19 +78,26 @@ def hovmoller(field, dt, ax=None, title=None, limit=None, diverging=False, bar="
 
 
 def hovmollers(fields, dt, figure=None):
-    """Several fields of a twin side by side: dict of title -> (time, site). "error", the last, gets its own range."""
+    """Several fields of a twin side by side: dict of title -> (time, site). That of the title "error" gets a range of
+    its own."""
     import matplotlib.pyplot as plt
+    from matplotlib.figure import FigureBase
 
+    fields = {title: _numbers(field, title, "time", "site") for title, field in _labelled(fields, "fields").items()}
+    states = [title for title in fields if title != "error"]
+    if not states:
+        raise ValueError("fields: expected a state besides the error, found none; draw it alone with `hovmoller`")
+    dt = _arrays.positive(dt, "dt")
     figure = plt.figure(figsize=(3.4 * len(fields), 4), layout="constrained") if figure is None else figure
-    axes = figure.subplots(1, len(fields), sharey=True)
-    shared = max(np.nanmax(np.abs(field)) for title, field in fields.items() if title != "error")
-    for ax, (title, field) in zip(axes, fields.items()):
-        hovmoller(field, dt, ax, title, None if title == "error" else shared, diverging=True, bar=None)
-        ax.label_outer()
-    states = [ax for ax, title in zip(axes, fields) if title != "error"]
-    figure.colorbar(states[0].images[0], ax=states, label="state (dimensionless)")
-    if len(states) < len(axes):
-        figure.colorbar(axes[-1].images[0], ax=axes[-1], label="error (dimensionless)")
+    _arrays.instance(figure, FigureBase, "figure", "a figure of matplotlib", "take that of plt.figure()")
+    axes = dict(zip(fields, figure.subplots(1, len(fields), sharey=True, squeeze=False)[0]))
+    shared = max(float(np.abs(np.ma.masked_invalid(fields[title])).max()) for title in states)
+    for title, field in fields.items():
+        hovmoller(field, dt, axes[title], title, None if title == "error" else shared, diverging=True, bar=None)
+        axes[title].label_outer()
+    figure.colorbar(axes[states[0]].images[0], ax=[axes[title] for title in states], label="state (dimensionless)")
+    if "error" in fields:
+        figure.colorbar(axes["error"].images[0], ax=axes["error"], label="error (dimensionless)")
     return figure
 
 
@@ -63,9 +108,10 @@ def rmse_against_window(windows, scores, dt, ax=None):
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
+    lengths = _numbers(windows, "windows", "window") * _arrays.positive(dt, "dt")
+    lines = {label: _mean_and_deviation(pair, len(lengths)) for label, pair in _labelled(scores, "scores").items()}
     ax = _axes(ax)
-    lengths = np.asarray(windows) * dt
-    for (label, (mean, deviation)), colour, style in zip(scores.items(), cycle(COLOURS), cycle(STYLES)):
+    for (label, (mean, deviation)), colour, style in zip(lines.items(), cycle(COLOURS), cycle(STYLES)):
         ax.errorbar(lengths, mean, deviation, label=label, color=colour, linestyle=style, marker="o", capsize=3)
     ax.set(xlabel="length of the window (time units)", ylabel="RMSE (dimensionless)", yscale="log", title="4D-Var")
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -75,8 +121,18 @@ def rmse_against_window(windows, scores, dt, ax=None):
     return ax
 
 
+def _mean_and_deviation(pair, count):
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"scores: expected pairs (mean, deviation), found {_arrays.shown(pair)}; give both")
+    return [_alike(_numbers(part, "scores", "window"), "scores", count, "windows") for part in pair]
+
+
 def sensitivity(gradients, dt, site, ax=None):
     """The adjoint run back from one site at the last time: gradients (time, site) of `l96kit.sensitivity`."""
+    gradients, dt = _numbers(gradients, "gradients", "time", "site"), _arrays.positive(dt, "dt")
+    site = _arrays.count(site, "site", 0)
+    if site >= gradients.shape[1]:
+        raise ValueError(f"site: expected one below {gradients.shape[1]}, found {site}; sites count from 0")
     label = f"d x_{site} (end) / d x_k (t)"
     ax = hovmoller(gradients, dt, ax, f"sensitivity of site {site} at the last time", diverging=True, bar=label)
     ax.plot(site, (len(gradients) - 1) * dt, "k*", markersize=9)
@@ -88,6 +144,10 @@ def growth(times, norms, rate, ax=None):
 
     `rate` is that of the leading Lyapunov exponent, say; its line ends where the mean does.
     """
+    times, norms = _numbers(times, "times", "time"), _numbers(norms, "norms", "time", "sample")
+    rate = _arrays.number(rate, "rate", "it is an exponent per time unit")
+    if not (np.isfinite(_alike(norms, "norms", len(times), "times")) & (norms > 0)).all():
+        raise ValueError("norms: expected positive finite numbers, found others; leave out the times at which they are")
     ax = _axes(ax)
     middle = np.exp(np.log(norms).mean(axis=1))
     ax.fill_between(times, *np.quantile(norms, (0.1, 0.9), axis=1), color=COLOURS[0], alpha=0.25, label="10 to 90 %")
@@ -100,6 +160,7 @@ def growth(times, norms, rate, ax=None):
 
 def lyapunov(exponents, ax=None):
     """The Lyapunov spectrum (count,), per time unit."""
+    exponents = _numbers(exponents, "exponents", "count")
     ax = _axes(ax)
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.plot(np.arange(1, len(exponents) + 1), exponents, "o-", color=COLOURS[0], markersize=3)
@@ -109,8 +170,10 @@ def lyapunov(exponents, ax=None):
 
 def error_and_spread(rmse, spread, dt, ax=None):
     """RMSE and spread (time,) of a filter, `dt` time units from analysis to analysis."""
+    rmse, spread = _numbers(rmse, "rmse", "time"), _numbers(spread, "spread", "time")
+    _alike(spread, "spread", len(rmse), "rmse")
+    time = np.arange(1, len(rmse) + 1) * _arrays.positive(dt, "dt")
     ax = _axes(ax)
-    time = np.arange(1, len(rmse) + 1) * dt
     ax.plot(time, rmse, color=COLOURS[0], label="RMSE of the mean")
     ax.plot(time, spread, color=COLOURS[1], linestyle=STYLES[1], label="spread")
     ax.set(xlabel="time (time units)", ylabel="dimensionless", title="error and spread", ylim=(0, None))
@@ -120,10 +183,10 @@ def error_and_spread(rmse, spread, dt, ax=None):
 
 def rank_histogram(counts, ax=None):
     """How often the truth had so many members below it (N + 1,), over what a reliable ensemble would have."""
+    counts = _numbers(counts, "counts", "N + 1")
+    if not (np.isfinite(counts) & (counts >= 0)).all() or not counts.any():
+        raise ValueError("counts: expected numbers of 0 or more, found others, or zeros alone; count ranks first")
     ax = _axes(ax)
-    counts = np.asarray(counts, float)
-    if counts.ndim != 1:
-        raise ValueError(f"counts: expected shape (N + 1,), found {counts.shape}; add up those of several seeds")
     ax.bar(np.arange(len(counts)), counts / counts.mean(), width=1.0, color=COLOURS[5], edgecolor="white")
     ax.axhline(1, color=COLOURS[6], linestyle=STYLES[1], linewidth=1)
     ax.set(xlabel="members below the truth", ylabel="frequency over that of a flat histogram", title="rank histogram")
@@ -135,15 +198,16 @@ def spread_skill(spread, rmse, bins=10, ax=None):
 
     A reliable ensemble lies on the diagonal, but for a factor sqrt((N + 1) / N).
     """
-    ax = _axes(ax)
-    if np.shape(spread) != np.shape(rmse):
+    spread, rmse = _arrays.real(spread, "spread"), _arrays.real(rmse, "rmse")
+    if spread.shape != rmse.shape:
         raise ValueError(
-            f"rmse: expected shape {np.shape(spread)} like spread, found {np.shape(rmse)}; leave out the same cycles"
+            f"rmse: expected shape {spread.shape} like spread, found {rmse.shape}; leave out the same cycles"
         )
     known = np.isfinite(spread) & np.isfinite(rmse)
-    spread, rmse = np.asarray(spread)[known], np.asarray(rmse)[known]
+    spread, rmse, bins = spread[known].astype(float), rmse[known].astype(float), _arrays.count(bins, "bins")
     if len(spread) < bins:
         raise ValueError(f"bins: expected at most {len(spread)}, as many as finite numbers, found {bins}; take fewer")
+    ax = _axes(ax)
     classes = np.array_split(np.argsort(spread), bins)
     x, y = (np.array([np.sqrt(np.mean(part[own] ** 2)) for own in classes]) for part in (spread, rmse))
     ax.plot(x, y, "o-", color=COLOURS[0], label=f"{bins} classes of spread")
@@ -156,14 +220,18 @@ def spread_skill(spread, rmse, bins=10, ax=None):
 
 def errors_ahead(leads, errors, ax=None):
     """RMSE of forecasts against lead time (lead,), in time units: dict of label -> (lead, ...), mean over the rest."""
-    ax = _axes(ax)
-    for (label, error), colour, style in zip(errors.items(), cycle(COLOURS), cycle(STYLES)):
-        if len(error) != len(leads):
+    leads, lines = _numbers(leads, "leads", "lead"), {}
+    for label, error in _labelled(errors, "errors").items():
+        error = _arrays.real(error, "errors")
+        if not error.ndim or len(error) != len(leads) or not np.isfinite(error).any():
             raise ValueError(
-                f"errors: expected {len(leads)} leads first, found shape {np.shape(error)}; see lead_errors"
+                f"errors: expected {len(leads)} leads first, and some finite numbers, found shape {error.shape}; see "
+                "lead_errors"
             )
-        error = np.reshape(error, (len(leads), -1))
-        ax.plot(leads, np.nanmean(error, axis=1), color=colour, linestyle=style, marker="o", label=label)
+        lines[label] = np.nanmean(error.reshape(len(leads), -1), axis=1)
+    ax = _axes(ax)
+    for (label, line), colour, style in zip(lines.items(), cycle(COLOURS), cycle(STYLES)):
+        ax.plot(leads, line, color=colour, linestyle=style, marker="o", label=label)
     ax.set(xlabel="lead time (time units)", ylabel="RMSE (dimensionless)", title="forecasts from analyses")
     ax.legend()
     return ax

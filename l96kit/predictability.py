@@ -10,7 +10,7 @@ from l96kit._objects import Result
 from l96kit._progress import progress_bar
 from l96kit._random import generator
 from l96kit._steps import step_count
-from l96kit.propagators import Propagator
+from l96kit.propagators import Propagator, checked_propagator
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,7 +30,9 @@ class LyapunovSpectrum(Result):
 
     @property
     def positive(self) -> int:
-        """How many exponents are greater than three times their spread."""
+        """How many exponents are greater than three times their spread, which takes a run of several parts."""
+        if np.isnan(self.spread).any():
+            raise ValueError("spread: expected numbers, found NaN, as of one part alone; take more `steps`")
         return int((self.exponents > 3 * self.spread).sum())
 
 
@@ -51,16 +53,18 @@ def lyapunov_spectrum(
 
     Source: Benettin et al. (1980).
     """
-    x = propagator._one_state(x)
+    x = checked_propagator(propagator)._one_state(x)
     count = propagator.model.sites if count is None else _arrays.count(count, "count")
     if count > propagator.model.sites:
         raise ValueError(
             f"count: expected at most {propagator.model.sites}, the number of sites, found {count}; lower it"
         )
+    every = _arrays.count(every, "every")
     rounds = propagator._intervals(step_count(steps, "steps"), every)
-    before = step_count(spin_up, "spin_up", 0) // every
+    _arrays.require_memory(8 * propagator.model.sites * count, "count", "take fewer exponents")
     _arrays.require_memory(8 * rounds * count, "steps", "take fewer, or a larger `every`")
-    rng = generator(np.random.default_rng(0) if rng is None else rng)
+    before = step_count(spin_up, "spin_up", 0) // every
+    rng = generator(rng, default=0)
     directions = np.linalg.qr(rng.standard_normal((propagator.model.sites, count)))[0].T.astype(x.dtype)
     growth = np.empty((rounds, count))
     small = one_blas_thread(propagator.model.sites)
@@ -89,18 +93,20 @@ def lyapunov_spectrum(
 
 def kaplan_yorke_dimension(exponents) -> float | None:
     """The Kaplan-Yorke dimension of a spectrum (count,): j + (sum of the first j) / |exponent j + 1|, j the largest
-    number whose sum is not negative. None if the sum of all that is given is still positive.
+    number whose sum is not negative; j itself if that sum is zero. None if the sum of all that is given is positive.
 
     Source: Kaplan & Yorke (1979).
     """
-    exponents = _arrays.finite(np.asarray(exponents, float), "exponents")
+    exponents = _arrays.finite(_arrays.real(exponents, "exponents").astype(float), "exponents")
     if exponents.ndim != 1 or not len(exponents):
         raise ValueError(f"exponents: expected shape (count,), found {exponents.shape}; give one number an exponent")
     exponents = np.sort(exponents)[::-1]
     sums = np.cumsum(exponents)
     if sums[0] < 0:
         return 0.0
-    if sums[-1] >= 0:
+    if abs(sums[-1]) <= np.finfo(float).eps * np.abs(exponents).sum():
+        return float(len(exponents))
+    if sums[-1] > 0:
         return None
     j = int(np.argmax(sums < 0))
     return float(j + sums[j - 1] / abs(exponents[j]))
@@ -121,7 +127,7 @@ def singular_vectors(propagator: Propagator, x, steps, count=3, progress=False):
     """
     from scipy.sparse.linalg import LinearOperator, svds
 
-    x = propagator._one_state(x)
+    x = checked_propagator(propagator)._one_state(x)
     count = _arrays.count(count, "count")
     if count >= propagator.model.sites:
         u, s, vt = np.linalg.svd(propagator.jacobian(x, steps, progress))
@@ -159,8 +165,9 @@ def sensitivity(propagator: Propagator, x, steps, site, progress=False):
 
     Source: Nonnenmacher & Greenberg (2021), Fig. 1c.
     """
-    x = propagator._one_state(x)
-    if not -len(x) <= site < len(x):
+    x, steps = checked_propagator(propagator)._one_state(x), step_count(steps, "steps", 0)
+    site = _arrays.count(site, "site", -len(x))
+    if site >= len(x):
         raise ValueError(f"site: expected an index below {len(x)}, found {site}; sites count from 0")
     states = propagator.trajectory(x, steps)
     gradients = np.zeros_like(states)

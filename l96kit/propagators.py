@@ -13,7 +13,7 @@ from l96kit._progress import Pace, progress_bar
 from l96kit._steps import step_count
 from l96kit.kernels import launch as kernels
 from l96kit.kernels.schemes import SCHEMES
-from l96kit.models import Model, _broadcast
+from l96kit.models import Model
 
 PIECE = 20_000_000  # site-steps of the first turn of a run, a hundredth of a second for Lorenz-96
 SMALL_ENSEMBLE = 100  # sites, of all members; a step of fewer takes as long
@@ -74,18 +74,17 @@ class Propagator(Settings):
     threads: Any = None
 
     def __post_init__(self):
-        if not isinstance(self.model, Model):
-            raise TypeError(
-                f"model: expected a model such as l96kit.Lorenz96(), found {type(self.model).__name__}; "
-                "see l96kit.StencilModel for one of your own"
-            )
-        _arrays.positive(self.dt, "dt", " (time units)")
-        if self.scheme is None:
-            object.__setattr__(self, "scheme", self.model.usual_scheme)
-        _arrays.one_of(self.scheme, self.model.schemes, "scheme")
+        remedy = "see l96kit.StencilModel for one of your own"
+        _arrays.instance(self.model, Model, "model", "a model such as l96kit.Lorenz96()", remedy)
+        scheme = self.model.usual_scheme if self.scheme is None else self.scheme
+        _arrays.settle(
+            self,
+            dt=_arrays.positive(self.dt, "dt", " (time units)"),
+            scheme=_arrays.one_of(scheme, self.model.schemes, "scheme"),
+        )
         _arrays.one_of(self.device, ("cpu", "cuda"), "device")
         if self.threads is not None:
-            _arrays.count(self.threads, "threads")
+            _arrays.settle(self, threads=_arrays.count(self.threads, "threads"))
         if self.device == "cuda":
             kernels.require_cuda()
 
@@ -163,7 +162,7 @@ class Propagator(Settings):
         x = self._state(x)
         x_tl = self._state(x_tl, "x_tl", x.dtype)
         intervals, every = self._intervals(steps, every), int(every)
-        x_wide, x_tl = _broadcast(x, x_tl, "x_tl")
+        x_wide, x_tl = _arrays.broadcast(x, x_tl, "x_tl")
         x = x if x.size == self.model.sites else x_wide  # one state alone serves all members as it is
         shape = x_tl.shape
         p, p_tl = self.model.parameter_pair(parameters_tl, shape, x.dtype, self.dt)
@@ -214,11 +213,9 @@ class Propagator(Settings):
 
     def step_ad(self, x, y_ad):
         """The transpose of `step_tl`: y_ad (..., site) to (x_ad, dict of parameter gradients)."""
-        y_ad = self._state(y_ad, "y_ad")
-        if y_ad.shape != np.shape(x):
-            raise ValueError(
-                f"y_ad: expected shape {np.shape(x)} like x, found {y_ad.shape}; give one forcing a member"
-            )
+        x, y_ad = self._state(x), self._state(y_ad, "y_ad")
+        if y_ad.shape != x.shape:
+            raise ValueError(f"y_ad: expected shape {x.shape} like x, found {y_ad.shape}; give one forcing a member")
         return self.trajectory_ad(x, np.stack([np.zeros_like(y_ad), y_ad]))
 
     def gradient(self, x, cost, steps, every=1, checkpoints=None, parameters=True, progress=False):
@@ -252,7 +249,8 @@ class Propagator(Settings):
 
         Source: Griewank & Walther (2000), algorithm 799, for the schedule of checkpoints.
         """
-        x = self._state(x)
+        x, cost = self._state(x), _arrays.function(cost, "cost", "(y, t)")
+        parameters = _arrays.flag(parameters, "parameters", "False leaves their gradient out")
         intervals, every = self._intervals(steps, every), int(every)
         total = []
 
@@ -263,7 +261,7 @@ class Propagator(Settings):
 
         bytes_of_step = kernels.tape_bytes(self.model.kernel, *members(x).shape, x.dtype)
         if checkpoints is not None:
-            part = _arrays.count(checkpoints, "checkpoints")
+            checkpoints = part = _arrays.count(checkpoints, "checkpoints")
         elif intervals * every * bytes_of_step <= TAPE_BYTES:
             part = max(1, intervals * every)
         else:
@@ -326,12 +324,12 @@ class Propagator(Settings):
     # --- in between ------------------------------------------------------------------------------------------------
 
     def _state(self, x, name="x", dtype=None):
-        return _arrays.state(_arrays.on_host(x, name), self.model.sites, name, dtype)
+        return _arrays.state(x, self.model.sites, name, dtype)
 
     def _ensemble(self, x):
         """The same, but x may lie on the GPU that this propagator runs on; then it comes as an array of Numba's."""
         if self.device == "cuda" and _arrays.on_device(x):
-            return _arrays.state(kernels.as_device(x), self.model.sites)
+            return _arrays.state(kernels.as_device(x), self.model.sites, device=True)
         return self._state(x)
 
     def _one_state(self, x):
@@ -469,3 +467,8 @@ def _first_bad(state, shape):
     """The first member that is not finite in an ensemble of `shape`: its index, or indices if it has several axes."""
     index = np.unravel_index(np.argmin(np.isfinite(state).reshape(-1, shape[-1]).all(axis=-1)), shape[:-1] or (1,))
     return int(index[0]) if len(index) == 1 else tuple(map(int, index))
+
+
+def checked_propagator(value, name="propagator"):
+    """A propagator; anything else is refused."""
+    return _arrays.instance(value, Propagator, name, "l96kit.Propagator", "make one from a model and its time step")

@@ -111,9 +111,15 @@ def load(path):
 
 def save_figure(figure, path):
     """Write a matplotlib figure, whole or not at all; the suffix of the path tells the format."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
     path = path_of(path, "path")
-    image = io.BytesIO()
-    figure.savefig(image, dpi=150, format=path.suffix[1:])
+    if not hasattr(figure, "savefig"):
+        raise TypeError(f"figure: expected one of matplotlib, found {type(figure).__name__}; take that of plt.figure()")
+    image, kind = io.BytesIO(), path.suffix[1:].lower()
+    if kind not in FigureCanvasBase.filetypes:
+        raise ValueError(f"path: expected a suffix such as .png or .pdf, found {path.suffix!r}; choose one")
+    figure.savefig(image, dpi=150, format=kind)
     _write(path, image.getbuffer())
 
 
@@ -130,7 +136,9 @@ def _checked_variable(name, variable):
     dimensions, data, attributes = (*variable, None)[:3]
     dimensions = (dimensions,) if isinstance(dimensions, str) else dimensions
     if not isinstance(dimensions, (tuple, list)):
-        raise TypeError(f"{name}: expected a tuple of names of dimensions, found {dimensions!r}; name each axis")
+        raise TypeError(
+            f"{name}: expected a tuple of names of dimensions, found {_arrays.shown(dimensions)}; name each axis"
+        )
     dimensions, data = tuple(map(_checked_name, dimensions)), _checked_numbers(name, data)
     if len(dimensions) != data.ndim:
         raise ValueError(
@@ -160,7 +168,7 @@ def _is_text(value):
 
 
 def _checked_numbers(name, data):
-    data = _arrays.array(_arrays.on_host(data, name), name)
+    data = _arrays.array(data, name)
     if data.dtype.kind not in "fiubS":
         raise TypeError(
             f"{name}: expected an array of numbers, found {data.dtype}; turn what you need of it into numbers"
@@ -277,7 +285,8 @@ def _path(path, name):
     try:
         path = Path(path)
     except TypeError:
-        raise TypeError(f"{name}: expected a path, found {path!r}; pass a string or a pathlib.Path") from None
+        remedy = "pass a string or a pathlib.Path"
+        raise TypeError(f"{name}: expected a path, found {_arrays.shown(path)}; {remedy}") from None
     try:
         fits = b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
@@ -295,7 +304,8 @@ def writable_folder(path, name="out", make=True) -> Path:
     OSError
         with what was expected, what was found, and the remedy
     """
-    path = _path(path, name)
+    path = _path(path, _arrays.text(name, "name", "it begins the messages"))
+    make = _arrays.flag(make, "make", "False leaves it to the caller")
     try:
         if make:
             path.mkdir(parents=True, exist_ok=True)

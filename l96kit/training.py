@@ -22,7 +22,7 @@ from l96kit.emulators import Emulator
 from l96kit.kernels import launch as kernels
 from l96kit.kernels.runge_kutta import SCHEMES
 from l96kit.models import Model
-from l96kit.networks import Network
+from l96kit.networks import Network, checked_network
 from l96kit.propagators import PIECE, Propagator
 
 BETWEEN_CHECKPOINTS = 5.0  # seconds
@@ -134,24 +134,21 @@ class Training(Settings):
     threads: Any = None
 
     def __post_init__(self):
-        if not isinstance(self.network, Network):
-            raise TypeError(
-                f"network: expected l96kit.Network, found {type(self.network).__name__}; make one from a list of layers"
-            )
+        checked_network(self.network)
         for name in ("every", "rollout", "batch", "rate_patience", "patience", "epochs", "region", "validate_every"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, _arrays.count(getattr(self, name), name))
+            value = getattr(self, name)
+            if value is not None or name not in ("region", "validate_every"):
+                _arrays.settle(self, **{name: _arrays.count(value, name)})
         step_count(self.every * self.rollout, "every, rollout")
         for name in ("dt", "learning_rate", "rate_factor", "smallest_rate"):
-            object.__setattr__(self, name, _arrays.positive(getattr(self, name), name))
+            _arrays.settle(self, **{name: _arrays.positive(getattr(self, name), name)})
         if self.rate_factor >= 1:
             raise ValueError(f"rate_factor: expected a number below 1, found {self.rate_factor}; 0.1 is usual")
+        _arrays.settle(self, ring=_arrays.flag(self.ring, "ring", "False stands for pieces of a ring"))
         if self.region is not None and not self.ring:
             raise ValueError("region: expected None with ring=False, found both; give pieces of the size that you want")
-        if not isinstance(self.ring, (bool, np.bool_)):
-            raise TypeError(f"ring: expected True or False, found {self.ring!r}; False stands for pieces of a ring")
         checked = Propagator(self.model, self.dt, self.scheme, "cpu", self.threads)  # these, and the base
-        object.__setattr__(self, "scheme", checked.scheme)
+        _arrays.settle(self, scheme=checked.scheme, threads=checked.threads)
         if self.base is not None and not all(np.ndim(value) == 0 for value in self.base.parameters.values()):
             raise ValueError("base: expected one number for each parameter, found an array; train with uniform ones")
         _arrays.one_of(self.device, ("cpu", "cuda"), "device")
@@ -289,7 +286,8 @@ class Training(Settings):
         if validation is None or isinstance(validation, Real):
             if validation is None or not 0 < validation < 1:
                 raise ValueError(
-                    f"validation: expected trajectories or a fraction between 0 and 1, found {validation}; 0.1 is usual"
+                    f"validation: expected trajectories or a fraction between 0 and 1, found "
+                    f"{_arrays.shown(validation)}; 0.1 is usual"
                 )
             first, last = zip(*(cut(part, validation) for part in as_list(trajectories, "trajectories")))
             if min(map(len, last)) <= self.rollout or min(map(len, first)) <= self.rollout:

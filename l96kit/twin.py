@@ -1,5 +1,6 @@
 """Twin experiments: a truth from the model, observations drawn from it, and how well it is found again."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +9,9 @@ from l96kit import _arrays
 from l96kit._objects import Result
 from l96kit._progress import progress_bar
 from l96kit._random import generator
-from l96kit._steps import steps_of
+from l96kit._steps import step_count, steps_of
 from l96kit.observations import interpolate, observe
-from l96kit.propagators import Propagator
+from l96kit.propagators import Propagator, checked_propagator
 from l96kit.scores import rmse
 from l96kit.variational import FourDVar
 
@@ -54,9 +55,9 @@ def spun_up(propagator: Propagator, truths, time, rng, progress=False):
 
     progress : show a bar (on a terminal or in a notebook)
     """
-    _arrays.count(truths, "truths")
-    steps = steps_of(time, "time", propagator)
-    start = generator(rng).standard_normal((truths, propagator.model.sites))
+    shape = _arrays.count(truths, "truths"), checked_propagator(propagator).model.sites
+    _arrays.require_memory(8 * math.prod(shape), "truths", "take fewer")
+    steps, start = steps_of(time, "time", propagator), generator(rng).standard_normal(shape)
     return propagator.forecast(start, steps, progress=progress)
 
 
@@ -91,16 +92,17 @@ def cycled_fourdvar(
     Source: Fertig, Harlim & Hunt (2007); Nonnenmacher & Greenberg (2021), section 3.6.
     """
     rng = generator(np.random.default_rng() if rng is None else rng)
+    _arrays.instance(method, FourDVar, "method", "l96kit.FourDVar", "make one from a propagator")
     window, cycles = _arrays.count(window, "window", 2), _arrays.count(cycles, "cycles")
-    leads = np.asarray(leads)
-    if leads.ndim != 1 or leads.dtype.kind not in "iu" or not len(leads) or (np.diff(leads, prepend=-1) < 1).any():
-        raise ValueError(f"leads: expected whole numbers from 0 on, ascending, found {leads.tolist()}; give time steps")
-    propagator, sites = method.propagator, method.propagator.model.sites
-    simulator = propagator if simulator is None else simulator
-    if not isinstance(simulator, Propagator):
-        raise TypeError(
-            f"simulator: expected l96kit.Propagator, found {type(simulator).__name__}; give a model its step"
+    step_count(window * cycles, "cycles")
+    leads = _arrays.array(leads, "leads")
+    whole = leads.ndim == 1 and leads.dtype.kind in "iu" and len(leads)
+    if not whole or (np.diff(leads.astype(np.int64), prepend=-1) < 1).any():
+        raise ValueError(
+            f"leads: expected whole numbers from 0 on, ascending, found {_arrays.shown(leads)}; give time steps"
         )
+    propagator, sites = method.propagator, method.propagator.model.sites
+    simulator = propagator if simulator is None else checked_propagator(simulator, "simulator")
     if (simulator.dt, simulator.model.sites) != (propagator.dt, sites):
         raise ValueError(
             f"simulator: expected dt = {propagator.dt} and {sites} sites like the method's, found {simulator.dt} and "

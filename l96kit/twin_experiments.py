@@ -1,5 +1,6 @@
 """Twin experiments for filters: a truth, observations of it and ensembles to start from, the same for every method."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,9 +14,9 @@ from l96kit._progress import progress_bar
 from l96kit._steps import step_count, steps_of
 from l96kit.baselines import METHODS, Baseline
 from l96kit.filters import KEPT, Assimilation, EnsembleFilter
-from l96kit.observation_operators import ObservationOperator
+from l96kit.observation_operators import ObservationOperator, checked_operator
 from l96kit.observations import Observations, error_of, observe
-from l96kit.propagators import Propagator
+from l96kit.propagators import Propagator, checked_propagator
 from l96kit.scores import rmse
 
 SWEPT = ("inflation", "strength", "jitter", "scale")  # what may differ from experiment to experiment
@@ -56,15 +57,9 @@ class TwinExperiment(Settings):
     simulator: Any = None
 
     def __post_init__(self):
-        for name in ("propagator", "simulator"):
-            given = getattr(self, name)
-            if not isinstance(given, Propagator) and not (name == "simulator" and given is None):
-                raise TypeError(f"{name}: expected l96kit.Propagator, found {type(given).__name__}; make one")
-        if not isinstance(self.operator, ObservationOperator):
-            raise TypeError(
-                f"operator: expected an ObservationOperator, found {type(self.operator).__name__}; make one with a "
-                "function of l96kit.observation_operators"
-            )
+        checked_propagator(self.propagator)
+        checked_propagator(self._source, "simulator")
+        checked_operator(self.operator)
         sites = self.propagator.model.sites
         for name, found in (("operator", self.operator.sites), ("simulator", self._source.model.sites)):
             if found != sites:
@@ -73,19 +68,24 @@ class TwinExperiment(Settings):
                 )
         if self.operator.windows:
             raise ValueError("operator: expected one for all seeds, found one for each; run them one by one")
-        object.__setattr__(self, "sigma", error_of(self.sigma, self.cov))
+        sigma = error_of(self.sigma, self.cov)
         if self.cov is None:
-            _arrays.positive(self.sigma, "sigma")
+            _arrays.settle(self, sigma=_arrays.positive(sigma, "sigma"))
         else:
             _arrays.cholesky(self.cov, self.operator.n, "cov")
-            object.__setattr__(self, "cov", _arrays.kept(self.cov))
-        step_count(self.every, "every")
-        step_count(_arrays.count(self.cycles, "cycles") * self.every, "cycles")
-        _arrays.one_of(self.start, STARTS, "start")
+            _arrays.settle(self, sigma=None, cov=_arrays.covariance(self.cov, "cov"))
+        _arrays.settle(
+            self,
+            every=step_count(self.every, "every"),
+            cycles=_arrays.count(self.cycles, "cycles"),
+            spin_up=_arrays.positive(self.spin_up, "spin_up", " of time units"),
+            spread=_arrays.positive(self.spread, "spread"),
+            seeds=_random.seeds(self.seeds),
+        )
+        step_count(self.cycles * self.every, "cycles")
         steps_of(self.spin_up, "spin_up", self._source)
-        _arrays.positive(self.spread, "spread")
-        object.__setattr__(self, "seeds", _random.seeds(self.seeds))
         _arrays.require_memory(8 * len(self.seeds) * self.cycles * sites, "cycles", "take fewer cycles or seeds")
+        _arrays.one_of(self.start, STARTS, "start")
         ratio = self._steps_of_a_cycle
         if abs(ratio - round(ratio)) > 1e-9 or round(ratio) < 1:
             raise ValueError(
@@ -133,6 +133,7 @@ class TwinExperiment(Settings):
     def ensemble(self, members, progress=False):
         """Ensembles to start from: (seed, member, site)."""
         shape = _arrays.count(members, "members"), self.propagator.model.sites
+        _arrays.require_memory(8 * len(self.seeds) * math.prod(shape), "members", "take fewer")
         drawn = np.stack([rng.standard_normal(shape) for rng in self._rngs(_ENSEMBLE)])
         if self.start == "truth":
             return self._simulated[0][:, None] + self.spread * drawn
@@ -142,7 +143,7 @@ class TwinExperiment(Settings):
         """What a method makes of it: an `Assimilation` of a filter, a `Baseline` of one of `l96kit.baselines`, which
         keeps means and has no more scores. `...` are the seeds.
         """
-        _check_method(method, keep)
+        _check_method(method, keep, probabilistic)
         if isinstance(method, METHODS):
             start = self.ensemble(1, progress)[:, 0]
             return method.assimilate(self.propagator, self.observations, start, self.every, self.truth, progress)
@@ -164,7 +165,7 @@ class TwinExperiment(Settings):
         values : one keyword, such as inflation=[1.0, 1.02, 1.05]. A seed has the same truth, observations, ensemble and
             random numbers for all values.
         """
-        _check_method(method, keep)
+        _check_method(method, keep, probabilistic)
         if len(values) != 1:
             raise TypeError(
                 f"values: expected one keyword such as inflation=[1.0, 1.02], found {len(values)}; give one"
@@ -176,11 +177,11 @@ class TwinExperiment(Settings):
             raise ValueError(
                 f"values: expected {names} of {type(method).__name__}, found {name!r}; of others, run a method for each"
             )
-        tried = _arrays.array(list(tried) if np.iterable(tried) else tried, name)
+        tried = _arrays.real(list(tried) if np.iterable(tried) and np.ndim(tried) == 0 else tried, name)
         if tried.ndim != 1 or not tried.size:
             raise ValueError(f"{name}: expected a sequence of numbers, found shape {tried.shape}; give at least one")
         count = len(tried)
-        wide = replace(method, **{name: np.repeat(np.asarray(tried)[:, None], len(self.seeds), axis=1)})
+        wide = replace(method, **{name: np.repeat(tried[:, None], len(self.seeds), axis=1)})
         observations = replace(self.observations, values=_repeated(self.observations.values, count, 1))
         given, truth = (self.propagator, observations), _repeated(self.truth, count, 1)
         if isinstance(method, METHODS):
@@ -199,8 +200,8 @@ class TwinExperiment(Settings):
 
         Times are those of the start of a forecast; all leads have the same. What blew up is NaN.
         """
-        leads = [_arrays.count(lead, "leads", 0) for lead in np.atleast_1d(leads).tolist()]
-        burn_in = _arrays.count(burn_in, "burn_in", 0)
+        leads = [_arrays.count(lead, "leads", 0) for lead in np.ravel(_arrays.array(leads, "leads")).tolist()]
+        burn_in, stride = _arrays.count(burn_in, "burn_in", 0), _arrays.count(stride, "stride")
         if not leads:
             raise ValueError("leads: expected whole numbers of cycles, found none; give at least one")
         if not isinstance(found, (Assimilation, Baseline)):
@@ -219,7 +220,7 @@ class TwinExperiment(Settings):
                 f"leads: expected forecasts that end within the {self.cycles} cycles, found none of {max(leads)} after "
                 f"{burn_in}; choose shorter ones"
             )
-        begins = np.arange(burn_in, last, _arrays.count(stride, "stride"))
+        begins = np.arange(burn_in, last, stride)
         ahead = [found.analysis[begins]]
         with progress_bar(max(leads), "cycles ahead", progress) as bar:
             for _ in range(max(leads)):
@@ -228,8 +229,9 @@ class TwinExperiment(Settings):
         return np.stack([rmse(ahead[lead], self.truth[begins + lead]) for lead in leads])
 
 
-def _check_method(method, keep):
+def _check_method(method, keep, probabilistic):
     _arrays.one_of(keep, KEPT, "keep")
+    _arrays.flag(probabilistic, "probabilistic", "False leaves CRPS and ranks out")
     if not isinstance(method, (EnsembleFilter, *METHODS)):
         raise TypeError(f"method: expected a filter such as ETKF(28), found {type(method).__name__}; see filters")
 

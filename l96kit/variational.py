@@ -19,8 +19,8 @@ from l96kit._objects import Result, Settings
 from l96kit._progress import progress_bar
 from l96kit._steps import step_count
 from l96kit._window import Window
-from l96kit.observations import Observations
-from l96kit.propagators import Propagator
+from l96kit.observations import Observations, checked_observations
+from l96kit.propagators import Propagator, checked_propagator
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,18 +79,18 @@ class FourDVar(Settings):
     minimiser: str = "L-BFGS"
 
     def __post_init__(self):
-        if not isinstance(self.propagator, Propagator):
-            raise TypeError(
-                f"propagator: expected l96kit.Propagator, found {type(self.propagator).__name__}; make one from the "
-                "model and its time step"
-            )
-        object.__setattr__(self, "every", step_count(self.every, "every"))
-        object.__setattr__(self, "iterations", _arrays.count(self.iterations, "iterations"))
-        _arrays.positive(self.tolerance, "tolerance")
+        checked_propagator(self.propagator)
+        _arrays.settle(
+            self,
+            every=step_count(self.every, "every"),
+            iterations=_arrays.count(self.iterations, "iterations"),
+            tolerance=_arrays.positive(self.tolerance, "tolerance"),
+        )
         _arrays.one_of(self.minimiser, tuple(MINIMISERS), "minimiser")
         for name in ("background_cov", "model_cov"):
             cov, sites = getattr(self, name), self.propagator.model.sites
-            object.__setattr__(self, f"_{name}", None if cov is None else SquareRoot(cov, sites, name))
+            root = None if cov is None else SquareRoot(cov, sites, name)
+            _arrays.settle(self, **{name: None if cov is None else _arrays.kept(cov), f"_{name}": root})
 
     def cost(self, x, observations: Observations, background=None, model_errors=None):
         """The cost (...) of starts x (..., site), one a window, and its gradient (..., site), for a minimiser.
@@ -136,8 +136,8 @@ class FourDVar(Settings):
 
     def trajectory(self, x, times, model_errors=None, progress=False):
         """The states (time, ..., site) at so many observation times from x (..., site)."""
-        x = _arrays.state(x, self.propagator.model.sites)
-        model_errors = self._errors(model_errors, _arrays.count(times, "times"), x)
+        x, times = _arrays.state(x, self.propagator.model.sites), _arrays.count(times, "times")
+        model_errors = self._errors(model_errors, times, x)
         if model_errors is None:
             return self.propagator.trajectory(x, (times - 1) * self.every, self.every, progress=progress)
         y = [x]
@@ -226,12 +226,7 @@ class FourDVar(Settings):
     # --- what was given ----------------------------------------------------------------------------------------------
 
     def _check(self, observations):
-        if not isinstance(observations, Observations):
-            raise TypeError(
-                f"observations: expected l96kit.observations.Observations, found {type(observations).__name__}; "
-                "make one from what is observed, the values and its error"
-            )
-        observations.check_sites(self.propagator.model.sites)
+        checked_observations(observations).check_sites(self.propagator.model.sites)
 
     def _states(self, x, observations, name):
         """One state for each window (..., site)."""
@@ -268,8 +263,11 @@ class FourDVar(Settings):
                 raise ValueError("model_errors: expected none, found some; give a model_cov for the weak constraint")
             return None
         if errors is None:
+            _arrays.require_memory(x.nbytes * (times - 1), "model_errors", "take fewer observation times")
             return np.zeros(shape, x.dtype)
-        errors = np.asarray(errors) if times == 1 else _arrays.state(errors, x.shape[-1], "model_errors", x.dtype)
+        errors = _arrays.floating(errors, "model_errors")
+        if times > 1:
+            errors = _arrays.state(errors, x.shape[-1], "model_errors", x.dtype)
         if errors.shape != shape:
             raise ValueError(
                 f"model_errors: expected shape {shape}, one for each observation time but the first, found "
