@@ -62,6 +62,16 @@ BAD_MODELS = {
         ValueError,
         r"at_site: expected it to look .* at 1 parameters, found not enough values to unpack .*; raise",
     ),
+    "a parameter as a number": (
+        {"at_site": lambda x, p: -p * x[0]},
+        TypeError,
+        r"at_site: expected plain arithmetic, found that it raises TypeError.* p is a tuple .*: \(r,\) = p, then r",
+    ),
+    "a window as a number": (
+        {"at_site_tl": lambda x, p, x_tl, p_tl: -p[0] * x_tl[0]},
+        TypeError,
+        r"at_site_tl: expected plain arithmetic, found that it raises TypeError.* x and each parameter in p are ",
+    ),
     "returns nothing": (
         {"at_site": lambda x, p: None},
         TypeError,

@@ -36,6 +36,55 @@ def test_draws_into_the_given_axes_and_returns_them(draw):
     plt.close(alone.figure)
 
 
+REFUSED = {
+    "a series for a field": (lambda: plots.hovmoller([1.0], 0.1), ValueError, r"field: expected shape \(time, site\)"),
+    "no finite number": (lambda: plots.hovmoller(np.full((2, 3), np.nan), 0.1), ValueError, "field: .* some finite"),
+    "no time": (lambda: plots.hovmoller(FIELD, 0.0), ValueError, "dt: expected a positive finite number"),
+    "complex numbers": (lambda: plots.hovmoller(1j * FIELD, 0.1), TypeError, "field: expected real numbers"),
+    "no fields": (lambda: plots.hovmollers({}, 0.1), ValueError, "fields: expected at least one"),
+    "an error alone": (lambda: plots.hovmollers({"error": FIELD}, 0.1), ValueError, "fields: expected a state"),
+    "no axes": (lambda: plots.lyapunov([1.0], ax=3), TypeError, "ax: expected axes of matplotlib, found int"),
+    "another length": (
+        lambda: plots.error_and_spread([1.0, 2.0], [1.0], 0.1),
+        ValueError,
+        r"spread: expected 2 like rmse, found shape \(1,\)",
+    ),
+    "no pair": (lambda: plots.rmse_against_window([8], {"a": [1.0]}, 0.1), TypeError, "scores: expected pairs"),
+    "a site beyond": (lambda: plots.sensitivity(FIELD, 0.1, 8), ValueError, "site: expected one below 8, found 8"),
+    "a negative norm": (lambda: plots.growth(np.arange(6.0), FIELD, 1.0), ValueError, "norms: expected positive fin"),
+    "no counts": (lambda: plots.rank_histogram([0, 0]), ValueError, "counts: expected numbers of 0 or more"),
+    "other leads": (lambda: plots.errors_ahead([0, 1], {"a": [1.0]}), ValueError, "errors: expected 2 leads first"),
+    "no label": (lambda: plots.errors_ahead([0], {3: [1.0]}), TypeError, "errors: expected a string, found 3"),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_drawn_is_refused_and_leaves_no_figure(call, error, message):
+    plt.close("all")
+    with pytest.raises(error, match=message):
+        call()
+    assert not plt.get_fignums()
+
+
+def test_masked_and_missing_numbers_stay_white():
+    masked, missing = np.ma.array(FIELD, mask=FIELD > 1), np.where(FIELD > 1, np.nan, FIELD)
+    for field in (masked, missing):
+        image = plots.hovmoller(field, 0.1, ax=plt.figure().add_subplot()).images[0]
+        np.testing.assert_array_equal(image.get_array().mask, FIELD > 1)
+        assert image.get_clim() == (FIELD[FIELD <= 1].min(), np.abs(FIELD[FIELD <= 1]).max())
+    plt.close("all")
+
+
+def test_one_field_and_an_error_in_any_place():
+    alone = plots.hovmollers({"truth": FIELD}, 0.1)
+    assert [ax.get_title() for ax in alone.axes][:1] == ["truth"]
+    figure = plots.hovmollers({"error": 0.1 * FIELD, "truth": FIELD}, 0.1)
+    labels = {ax.get_ylabel(): bar for ax in figure.axes if (bar := getattr(ax, "_colorbar", None))}
+    assert labels["error (dimensionless)"].mappable is figure.axes[0].images[0]
+    assert labels["state (dimensionless)"].mappable is figure.axes[1].images[0]
+    plt.close("all")
+
+
 def test_side_by_side():
     figure = plots.hovmollers({"truth": FIELD, "error": 0.1 * FIELD}, 0.1)
     assert [ax.get_title() for ax in figure.axes[:2]] == ["truth", "error"]

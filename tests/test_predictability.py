@@ -81,6 +81,12 @@ def test_nothing_to_compute_from_is_refused(x):
         lyapunov_spectrum(PROPAGATOR, x, 0)
 
 
+def test_what_is_positive_takes_a_run_of_several_parts(x):
+    spectrum = lyapunov_spectrum(PROPAGATOR, x, 10, count=2, spin_up=0)
+    with pytest.raises(ValueError, match="spread: expected numbers, found NaN, as of one part alone; take more"):
+        spectrum.positive  # noqa: B018
+
+
 def test_directions_that_fall_together_are_noticed(x):
     with pytest.raises(ValueError, match="every: expected directions that 1000 steps leave apart"):
         lyapunov_spectrum(PROPAGATOR, x, 2000, every=1000, spin_up=0)

@@ -93,11 +93,7 @@ REFUSED = {
         ValueError,
         r"truth: expected shape \(4,\), that of the ensemble without its members, found \(5,\)",
     ),
-    "integers": (
-        lambda: spread(np.zeros((3, 4), int)),
-        TypeError,
-        "ensemble: expected float32 or float64, found int64",
-    ),
+    "complex": (lambda: spread(np.zeros((3, 4), complex)), TypeError, "ensemble: expected real numbers, found complex"),
 }
 
 

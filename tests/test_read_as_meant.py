@@ -1,0 +1,244 @@
+"""What is read is what was meant: masks are never lost, narrow numbers never wrap, what is wrong is said in words."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from l96kit import Lorenz63, Lorenz96, Propagator, Training, VissioLucarini20, complex_step, kaplan_yorke_dimension
+from l96kit.baselines import climatology
+from l96kit.checks import check_model, dot_test, taylor_test
+from l96kit.ensemble_variational import FourDEnVar
+from l96kit.filters import LETKF
+from l96kit.localization import Localization, places_of, ring_distance
+from l96kit.networks import sq_net
+from l96kit.observation_operators import every_site, interpolation, linear, random_sites, rotating
+from l96kit.observations import Observations, observe
+from l96kit.scores import crps, rank_histogram, rmse, spread
+
+RNG = np.random.default_rng(0)
+SITES = 9
+PROPAGATOR = Propagator(Lorenz96(SITES, 8.0), 0.05)
+X = 8 + RNG.standard_normal((4, SITES))
+MASKED = np.ma.array(X, mask=np.arange(X.size).reshape(X.shape) == 20)
+
+
+# --- numbers of any type ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype"), [(200, "uint8"), (100_000, "int32"), (300, "float16"), (2**40, "uint64"), (1e30, "float32")]
+)
+def test_scores_of_narrow_numbers_do_not_wrap(number, dtype):
+    x, zero = np.full((3, SITES), number, dtype), np.zeros(SITES, dtype)
+    np.testing.assert_allclose(rmse(x, zero), number, rtol=1e-6)
+    np.testing.assert_allclose(rmse(zero, x), number, rtol=1e-6)
+    np.testing.assert_allclose(crps(x, zero), number, rtol=1e-6)
+    ensemble = np.concatenate([x[:1], 0 * x[:1]])
+    np.testing.assert_allclose(spread(ensemble), number / np.sqrt(2), rtol=1e-6)
+    np.testing.assert_array_equal(rank_histogram(x, zero), [SITES, 0, 0, 0])
+
+
+def test_scores_of_single_precision_stay_in_it():
+    x, truth = X.astype("float32"), X[0].astype("float32")
+    assert rmse(x, truth).dtype == spread(x).dtype == crps(x, truth).dtype == np.float32
+    assert rmse(X, truth).dtype == np.float64
+    assert rmse(X, 0).shape == (4,) and rmse(X[0], X).shape == (4,)
+
+
+def test_distances_of_unsigned_places_do_not_wrap():
+    a, b = np.arange(SITES, dtype="uint8"), np.uint8(SITES - 1)
+    np.testing.assert_array_equal(ring_distance(a, b, SITES), [1, 2, 3, 4, 4, 3, 2, 1, 0])
+
+
+def test_checks_take_whole_numbers_for_real_ones():
+    whole = np.zeros(5, int)
+    assert dot_test(lambda u: 3 * u, lambda v: 3 * v, whole) < 1e-15
+    assert dot_test(lambda u: 3 * u, lambda v: 2 * v, whole) > 0.01
+    assert taylor_test(np.sin, lambda h: h, whole)[0] == pytest.approx(1, abs=0.01)
+
+
+# --- masks ------------------------------------------------------------------------------------------------------------
+
+MASKS = {
+    "rmse": lambda: rmse(MASKED, X[0]),
+    "rmse of a masked truth": lambda: rmse(X[0], MASKED),
+    "spread": lambda: spread(MASKED),
+    "crps": lambda: crps(X, MASKED[2]),
+    "in a list": lambda: rmse([MASKED[2], X[0]], X[1]),
+    "rows of a state": lambda: PROPAGATOR.step([MASKED[2], MASKED[1]]),
+    "exponents": lambda: kaplan_yorke_dimension(MASKED[2]),
+    "complex step": lambda: complex_step(np.exp, MASKED, X),
+    "direction": lambda: complex_step(np.exp, X, MASKED),
+    "check of a model": lambda: check_model(PROPAGATOR.model, MASKED),
+    "dot test": lambda: dot_test(lambda u: MASKED * u, lambda v: X * v, X),
+    "Taylor test": lambda: taylor_test(np.sin, lambda h: MASKED * h, X),
+    "coefficients": lambda: Localization(2.0).coefficients(MASKED),
+    "distance": lambda: ring_distance(MASKED, 0, SITES),
+    "operator @ v": lambda: PROPAGATOR.linear_operator(X[0]) @ MASKED[2],
+    "operator.H @ v": lambda: PROPAGATOR.linear_operator(X[0]).H @ MASKED[2],
+    "operator @ matrix": lambda: PROPAGATOR.linear_operator(X[0]) @ MASKED.T,
+    "matvec": lambda: PROPAGATOR.linear_operator(X[0]).matvec(MASKED[2]),
+    "rmatvec": lambda: PROPAGATOR.linear_operator(X[0]).rmatvec(MASKED[2]),
+    "forcing": lambda: Lorenz96(SITES, MASKED),
+    "a masked number": lambda: Lorenz96(SITES, np.ma.masked),
+    "a masked count": lambda: Lorenz96(np.ma.array(SITES, mask=True)),
+    "a masked step": lambda: Propagator(Lorenz96(), np.ma.array(0.05, mask=True)),
+    "change of a parameter": lambda: PROPAGATOR.step_tl(X, X, {"F": MASKED}),
+    "J": lambda: PROPAGATOR.gradient(X, lambda y, t: (np.ma.masked, y), 2),
+    "y_ad": lambda: PROPAGATOR.gradient(X, lambda y, t: (0.0, np.ma.array(y, mask=y > 8)), 2),
+    "out": lambda: PROPAGATOR.step(X, out=np.ma.array(X, mask=X > 8)),
+    "matrix": lambda: linear(MASKED),
+    "places": lambda: interpolation(np.ma.array([1.0, 2.0], mask=[True, False]), SITES),
+    "sigma": lambda: Observations(every_site(SITES), X, np.ma.array(0.5, mask=True)),
+    "inflation": lambda: LETKF(4, np.ma.array([1.0, 1.1], mask=[True, False])),
+}
+
+
+@pytest.mark.parametrize("call", MASKS.values(), ids=MASKS)
+def test_masks_are_never_lost(call):
+    with pytest.raises((ValueError, TypeError), match="expected a number everywhere, found masked|found M|masked"):
+        call()
+
+
+def test_products_with_an_operator_are_those_with_its_matrix():
+    operator, matrix = PROPAGATOR.linear_operator(X[0], 2), PROPAGATOR.jacobian(X[0], 2)
+    for v in (X[1], X.T, X[1].astype(int), xr.DataArray(X[1]), X[1].tolist(), X[1] * 1j):
+        np.testing.assert_allclose(operator @ v, matrix @ np.asarray(v), rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(operator.H.H @ v, matrix @ np.asarray(v), rtol=1e-11, atol=1e-11)
+        for transposed in (operator.T, operator.H):
+            np.testing.assert_allclose(transposed @ v, matrix.T @ np.asarray(v), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(operator.rmatmat(X.T), matrix.T @ X.T, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose((operator.H * operator * 2) @ X[1], 2 * matrix.T @ matrix @ X[1], rtol=1e-10)
+    with pytest.raises(ValueError, match=r"v: expected shape \(9,\) or \(9, column\), found \(4, 9\)"):
+        operator @ X
+
+
+# --- what a checker cannot judge --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", [0, 3])
+def test_a_checker_passes_nothing_that_is_not_finite(bad, where):
+    x = RNG.standard_normal(6)
+    spoiled = np.where(np.arange(6) == where, bad, 1.0)
+    assert np.isnan(taylor_test(np.sin, lambda h: spoiled * np.cos(x) * h, x)).all()
+    assert np.isnan(taylor_test(lambda y: spoiled * np.sin(y), lambda h: np.cos(x) * h, x)).all()
+    assert np.isnan(taylor_test(lambda y: y if (y == x).all() else spoiled * y, lambda h: h, x)).all()
+    for tl, ad in ((spoiled, 1.0), (1.0, spoiled)):
+        assert np.isnan(dot_test(lambda u, tl=tl: tl * u, lambda v, ad=ad: ad * v, x))
+        with pytest.raises(AssertionError, match="dot test: expected"):
+            dot_test(lambda u, tl=tl: tl * u, lambda v, ad=ad: ad * v, x, tolerance=1e300)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1.0, 1e30, 1e153, 1e200])
+def test_a_wrong_adjoint_passes_at_no_scale(scale):
+    x = RNG.standard_normal(6)
+    assert not dot_test(lambda u: scale * u, lambda v: 1.5 * scale * v, x) < 1e-3
+    right = dot_test(lambda u: scale * u, lambda v: scale * v, x)
+    assert right < 1e-15 or scale == 1e200 and np.isnan(right)
+
+
+def test_a_function_that_hardly_changes_is_not_called_linear():
+    """Its remainder, and that of any wrong tangent, lies below the rounding of 1e13."""
+    x = RNG.standard_normal(6)
+    _, second = taylor_test(lambda y: 1e13 + np.sin(y), lambda h: 1.1 * np.cos(x) * h, x)
+    assert np.isnan(second)
+    first, second = taylor_test(lambda y: 3 * y, lambda h: 3 * h, x.astype("float32"))
+    assert first == pytest.approx(1, abs=0.01) and second == np.inf
+
+
+def test_a_tangent_of_another_shape_is_refused():
+    x = RNG.standard_normal(6)
+    with pytest.raises(ValueError, match=r"tl: expected arrays like those of forward, found shapes \[\(6,\)\]"):
+        taylor_test(lambda y: (np.sin(y), y), lambda h: np.cos(x) * h, x)
+    with pytest.raises(ValueError, match=r"tl: expected arrays like those of forward, found shapes \[\(1,\)\]"):
+        taylor_test(np.sin, lambda h: h[:1], x)
+    with pytest.raises(ValueError, match="direction: expected one that leads away from x"):
+        taylor_test(np.sin, lambda h: h, x, 0 * x)
+
+
+def test_a_complex_step_that_loses_its_way_is_refused():
+    for forward in (np.abs, lambda z: z.real, lambda z: 3.0):
+        with pytest.raises(TypeError, match="forward: expected complex numbers of complex ones, found float64"):
+            complex_step(forward, X, X)
+
+
+@pytest.mark.parametrize(
+    ("exponents", "dimension"),
+    [
+        ([1, 0, -1], 3.0),
+        ([0.1, 0.2, -0.3], 3.0),
+        ([0.3, -0.1, -0.2], 3.0),
+        ([0.0], 1.0),
+        ([2, -2, -5], 2.0),
+        ([1, 0], None),
+    ],
+)
+def test_a_spectrum_that_adds_up_to_nothing_fills_its_space(exponents, dimension):
+    assert kaplan_yorke_dimension(exponents) == (None if dimension is None else pytest.approx(dimension, rel=1e-15))
+
+
+# --- localization -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [LETKF, FourDEnVar])
+def test_localization_on_a_ring_of_one_site_is_refused(kind):
+    observations = Observations(every_site(3), np.zeros((2, 1, 3)))
+    method = kind(4, localization=Localization(0.1, "step"))
+    expected = r"localization: expected a model of several sites for a radius of 0\.1, .*Localization\(np.inf\)"
+    with pytest.raises(ValueError, match=expected):
+        method.assimilate(Propagator(Lorenz63(), 0.01), observations, RNG.standard_normal((1, 4, 3)), rng=RNG)
+
+
+def test_fields_of_one_site_lie_at_no_distance():
+    model = VissioLucarini20(K=6)
+    places = places_of(Localization(1.0), every_site(12), model.ring)[0]
+    np.testing.assert_allclose(ring_distance(places[:6], places[6:], model.ring), 0, atol=1e-12)
+    np.testing.assert_allclose(ring_distance(places[0], places, model.ring), [0, 1, 2, 3, 2, 1] * 2, atol=1e-12)
+
+
+# --- in words, before any work ----------------------------------------------------------------------------------------
+
+REFUSED = {
+    "a matrix for sigma": (
+        lambda: Observations(every_site(3), np.zeros((5, 3)), np.ones((3, 3))),
+        ValueError,
+        "sigma: expected a shape that broadcasts .*; a covariance .* is `cov`",
+    ),
+    "a diagonal for sigma": (
+        lambda: Observations(every_site(3), np.zeros((5, 3)), np.eye(3)),
+        ValueError,
+        "sigma: expected positive finite numbers.*; a covariance .* is `cov`",
+    ),
+    "a matrix too large": (
+        lambda: Propagator(Lorenz96(1_000_000), 0.05).jacobian(np.zeros(1_000_000)),
+        MemoryError,
+        r"jacobian: expected memory for 7\.45e\+03 GiB, found too little; take `linear_operator`",
+    ),
+    "a matrix of tendencies too large": (
+        lambda: Lorenz96(1_000_000).jacobian(np.zeros(1_000_000)),
+        MemoryError,
+        r"jacobian: expected memory for 7\.45e\+03 GiB",
+    ),
+    "no cost": (lambda: PROPAGATOR.gradient(X, None, 2), TypeError, r"cost: expected a function of \(y, t\), found No"),
+    "no batch": (lambda: Training(sq_net(), 0.05, batch=None), TypeError, "batch: expected a whole number, found None"),
+    "an array for a name": (lambda: Propagator(Lorenz96(), 0.05, X), ValueError, "scheme: expected one of .*found arr"),
+    "True for a count": (lambda: rotating(True, SITES), TypeError, "step: .*found True"),
+    "digits": (lambda: rotating(10**5000, SITES), ValueError, "step: expected at most .* found a value of type int"),
+    "more sites than memory": (lambda: every_site(2**50), MemoryError, "sites: expected memory for"),
+    "more times than memory": (lambda: random_sites(3, SITES, 2**60, RNG), MemoryError, "sites: expected memory for"),
+    "more states than memory": (
+        lambda: climatology(PROPAGATOR, RNG, 2**60),
+        MemoryError,
+        "states: expected memory for",
+    ),
+    "no truth": (lambda: observe(None, 3, 1.0, RNG), TypeError, "truth: expected float32 or float64, found object"),
+    "sites of a score": (lambda: rmse(X, X[:, :1]), ValueError, "truth: expected states of as many sites as x"),
+    "a score of a number": (lambda: rmse(3.0, 4.0), ValueError, "truth: expected states of as many sites"),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_is_refused_in_words(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
