@@ -213,7 +213,7 @@ REFUSED = {
     "a matrix too large": (
         lambda: Propagator(Lorenz96(1_000_000), 0.05).jacobian(np.zeros(1_000_000)),
         MemoryError,
-        r"jacobian: expected memory for 7\.45e\+03 GiB, found too little; take `linear_operator`",
+        r"jacobian: expected memory for 7\.45e\+03 GiB, found too little; use `linear_operator`",
     ),
     "a matrix of tendencies too large": (
         lambda: Lorenz96(1_000_000).jacobian(np.zeros(1_000_000)),
