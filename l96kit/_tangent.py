@@ -15,7 +15,7 @@ class Tangent(LinearOperator):
 
     def dot(self, v):
         """The product with a vector (site,), a matrix (site, column), another operator or a number."""
-        is_plain = isinstance(v, LinearOperator) or isinstance(v, (int, float, complex, np.number))
+        is_plain = isinstance(v, (LinearOperator, int, float, complex, np.number))
         return super().dot(v if is_plain else self._checked(v))
 
     def __matmul__(self, v):
