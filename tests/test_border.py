@@ -404,8 +404,8 @@ def test_out_that_overlaps_itself_is_refused():
 
 
 def test_models_with_arrays_can_be_compared_and_hashed():
-    one, other = Propagator(Lorenz96(K, X[0]), DT), Propagator(Lorenz96(K, X[0]), DT)
-    assert one != other and len({one, other, one}) == 2
+    one, same, other = (Propagator(Lorenz96(K, F), DT) for F in (X[0], X[0].copy(), X[0] + 1))
+    assert one == same != other and len({one, same, other}) == 2
 
 
 def test_a_forcing_in_double_precision_leaves_single_precision_alone():

@@ -17,6 +17,7 @@ import contextlib
 import copy
 import dataclasses
 import io
+import os
 import re
 import signal
 import sys
@@ -222,13 +223,24 @@ def run(public, chosen, progress=False):
     return found
 
 
+@contextlib.contextmanager
+def _working_in(folder):
+    """Where files land whose hostile names have no folder."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=CALLS, help="how many, of all that there are")
     parser.add_argument("--seed", type=int, default=0, help="which")
     parser.add_argument("--only", default="", help="entries whose names contain this")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _working_in(folder):
         public = entries(folder)
         without, gone = missing(public)
         public = {name: entry for name, entry in public.items() if options.only in name}
