@@ -230,7 +230,7 @@ def test_a_closure_in_a_file_is_never_the_network_alone(tmp_path):
     nn.save(path, network, weights, base=Lorenz96(12, 8))
     nn.load(path, Lorenz96(40, 8.0))  # weights know no ring
     with pytest.raises(
-        ValueError, match="base: expected Lorenz96, F = 8, as .*a.h5 tells of its network, found None; "
+        ValueError, match="base: expected Lorenz96, F = 8.0, as .*a.h5 tells of its network, found None; "
     ):
         nn.load(path)
     with pytest.raises(ValueError, match="base: expected a model of one field"):
