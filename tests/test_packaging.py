@@ -1,6 +1,8 @@
 """The package as others get it: from a wheel outside the checkout, and from a checkout that was never installed."""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -90,19 +92,63 @@ def test_wheel_holds_every_module_and_nothing_else_at_the_top(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"l96kit"}
     for source, installed in PACKAGES.items():
-        for file in (ROOT / source).glob("*.py"):
-            assert f"{installed}/{file.name}" in names
+        for file in (ROOT / source).rglob("*.py"):
+            assert f"{installed}/{file.relative_to(ROOT / source).as_posix()}" in names
     assert "l96kit/py.typed" in names
-    for file in (ROOT / "validation/results").glob("*.*"):
-        assert f"l96kit/validation/results/{file.name}" in names
+    for file in (ROOT / "validation/results").rglob("*.*"):
+        assert f"l96kit/{file.relative_to(ROOT).as_posix()}" in names
 
 
-def test_metadata(wheel):
+@pytest.fixture(scope="module")
+def metadata(wheel):
+    return Parser().parsestr(read(wheel, "METADATA"))
+
+
+def read(wheel, file):
     archive = zipfile.ZipFile(wheel)
     (folder,) = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
-    metadata = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
+    return archive.read(f"{folder}/{file}").decode()
+
+
+def test_metadata(wheel, metadata):
     assert metadata["Name"] == "l96kit"
     assert metadata["Version"] == "0.1.0"
     assert metadata["Requires-Python"] == ">=3.10"
     assert set(metadata.get_all("Provides-Extra")) == {"cuda", "dask", "peers", "test"}
-    assert "l96kit = l96kit.cli:main" in archive.read(f"{folder}/entry_points.txt").decode()
+    assert "l96kit = l96kit.cli:main" in read(wheel, "entry_points.txt")
+
+
+def requirements(metadata, extra=None):
+    """Names as they are imported, of those that an extra adds or of all others."""
+    found = {}
+    for line in metadata.get_all("Requires-Dist"):
+        text, _, condition = line.partition(";")
+        if (extra is None) == ("extra" not in condition) and (extra or "") in condition:
+            name = re.match(r"[\w-]+", text).group()
+            found[name.replace("-", "_")] = text[len(name) :]
+    return found
+
+
+def imported(folder):
+    """What the modules of a folder import that is neither Python's nor ours."""
+    names = set()
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names) - {"l96kit"}
+
+
+def test_requirements_are_what_is_imported(metadata):
+    required = {*requirements(metadata), "llvmlite"}  # which comes with Numba
+    assert set().union(*(imported(folder) for folder in ("l96kit", "kernels", "reference"))) == required
+    peers = set(requirements(metadata, "peers"))
+    assert imported("validation") <= {*required, *peers}
+
+
+def test_requirements_say_from_which_version_on(metadata):
+    """`make compat` tests these versions. Peers and Dask are for those who have them."""
+    for extra in (None, "test", "cuda"):
+        assert all(">=" in versions for versions in requirements(metadata, extra).values()), extra
