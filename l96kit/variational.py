@@ -115,11 +115,11 @@ class FourDVar(Settings):
         if self._background_cov is not None:
             v = self._background_cov.solve(x - background)
             J = J + 0.5 * (v**2).sum(axis=-1)
-            x_ad = x_ad + self._background_cov.solve_transposed(v)
+            x_ad = x_ad + self._background_cov.solve_transposed(v).astype(x.dtype)
         if self._model_cov is None:
             return or_infinite(J, x_ad)
         q = self._model_cov.solve(errors)
-        errors_ad = errors_ad + self._model_cov.solve_transposed(q)
+        errors_ad = errors_ad + self._model_cov.solve_transposed(q).astype(x.dtype)
         return or_infinite(J + 0.5 * (q**2).sum(axis=(0, -1)), x_ad, errors_ad)
 
     def _cost_of_each(self, x, observations, background, errors):
