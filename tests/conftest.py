@@ -1,9 +1,13 @@
-"""What all tests share: how Hypothesis draws, and which tests need a GPU."""
+"""What all tests share: how Hypothesis draws, which tests need a GPU, and what compiled code must not hold."""
 
 import os
+import re
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from l96kit.kernels import _targets
 
 # The first example of a kernel compiles it, which takes seconds; sizes compile nothing. On a server the examples are
 # the same each time, elsewhere they are new ones.
@@ -32,3 +36,21 @@ def _has_gpu():
     except RuntimeError:
         return False
     return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def single_precision_stays_in_kernels():
+    """No kernel for float32 that a test runs may make a number of its arrays double: the types are read in the compiled
+    code. Time steps and learning rates are double anyway."""
+    compile_cpu, kernels = _targets.compile_cpu, {}
+
+    def recorded(body, cut, name):
+        kernels[name] = compile_cpu(body, cut, name)
+        return kernels[name]
+
+    with mock.patch.object(_targets, "compile_cpu", recorded):
+        yield
+    for name, kernel in kernels.items():
+        for code in getattr(kernel, "overloads", {}).values():  # none if nothing is compiled
+            found = re.findall(r"fpext .*float.* to .*double.*", str(code.library._get_module_for_linking()))
+            assert not found or not name.endswith("float32"), f"{name}: expected float32 alone, found {found[:3]}"
