@@ -1,0 +1,216 @@
+"""Would a slip outside the derivatives be noticed? Some are planted, one at a time; the tests must catch each of them.
+
+    python -m l96kit.validation.slips [--faults 40] [--seed 0] [--json PATH] [--store]
+
+The faults are such as a tired developer makes in results, settings, scores, files and filters: a keyword left out, a
+mean for a sum, the first experiment's number for all, a bound shifted, a cast or a guard forgotten. They are a sample:
+functions drawn at random, one fault in each. A fault stands in place of a source while a process of its own imports it;
+nothing is written. The tests are those in the checkout, so this needs one. The exit status is the verdict.
+"""
+
+import argparse
+import ast
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from l96kit._progress import progress_bar
+from l96kit.validation import mutation
+from l96kit.validation._faults import called, faults_in, file_of, find, tree_of
+from l96kit.validation._record import keep, provenance
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PATIENCE = 900  # seconds, after which a fault counts as noticed
+
+# The tests of each file, those first that notice most; kernels are run by Python, without compiling.
+_RESULTS = ("test_every_number.py", "test_settings.py", "test_guards.py")
+TESTS = {
+    "_covariances.py": ("test_settings.py", "test_variational.py"),
+    "_cycles.py": (*_RESULTS, "test_twin_experiments.py", "test_filters.py", "test_baselines.py"),
+    "_minimisers.py": ("test_every_number.py", "test_precision.py", "test_variational.py"),
+    "_samples.py": ("test_settings.py", "test_training.py"),
+    "_training_run.py": ("test_settings.py", "test_training.py"),
+    "_window.py": ("test_every_number.py", "test_precision.py", "test_variational.py"),
+    "baselines.py": ("test_every_number.py", "test_precision.py", "test_baselines.py"),
+    "checkpoints.py": ("test_guards.py", "test_checkpoints.py"),
+    "checks.py": ("test_guards.py", "test_checks.py"),
+    "ensemble_variational.py": ("test_every_number.py", "test_precision.py", "test_ensemble_variational.py"),
+    "filters.py": (*_RESULTS, "test_filters.py", "test_twin_experiments.py"),
+    "localization.py": ("test_guards.py", "test_localization.py", "test_settings.py"),
+    "observation_operators.py": ("test_observation_operators.py", "test_settings.py"),
+    "observations.py": ("test_every_number.py", "test_precision.py", "test_twin.py", "test_variational.py"),
+    "plots.py": ("test_figures.py", "test_plots.py"),
+    "predictability.py": ("test_every_number.py", "test_precision.py", "test_predictability.py"),
+    "scores.py": ("test_scores.py", "test_guards.py"),
+    "store.py": ("test_store.py",),
+    "training.py": ("test_settings.py", "test_training.py"),
+    "twin.py": ("test_every_number.py", "test_twin.py"),
+    "twin_experiments.py": ("test_every_number.py", "test_settings.py", "test_twin_experiments.py"),
+    "variational.py": ("test_every_number.py", "test_precision.py", "test_variational.py"),
+    "kernels/ensemble.py": ("test_every_number.py", "test_guards.py", "test_filters.py"),
+    "kernels/filters.py": ("test_every_number.py", "test_guards.py", "test_filters.py"),
+    "kernels/gauss_newton.py": ("test_baselines.py",),
+    "kernels/scoring.py": ("test_every_number.py", "test_filters.py"),
+}
+LEFT_OUT = ("__repr__", "__post_init__", "main")  # what is checked and said, which tests of the border look at
+
+# Slips that change nothing, or nothing that a test should look at: function, what becomes what, and why.
+REASONS = ()
+
+
+# --- planting ---------------------------------------------------------------------------------------------------------
+
+_OTHER_METHOD = {
+    **{"mean": "sum", "sum": "mean", "std": "var", "var": "std", "max": "min", "min": "max", "argmin": "argmax"},
+    **{"maximum": "minimum", "minimum": "maximum", "nanmean": "mean", "any": "all", "all": "any"},
+}
+_UNDONE = ("astype", "copy", "sqrt", "abs", "log", "exp")  # calls that may be forgotten
+
+
+def variants(node, parent, known):
+    """What a slip could have made of a node."""
+    if isinstance(node, ast.Call):
+        return [*_other_calls(node)]
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in mutation.OTHER_COMPARISON:
+        return [ast.Compare(node.left, [mutation.OTHER_COMPARISON[type(node.ops[0])]()], node.comparators)]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
+        return [node.left]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+        return [node.left]
+    if isinstance(node, ast.IfExp):
+        return [node.body, node.orelse]
+    if isinstance(node, (ast.If, ast.AugAssign)):
+        return [ast.Pass()]
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Name) and isinstance(node.ctx, ast.Load):
+        return [ast.Subscript(node.value, ast.Constant(0), ast.Load())]
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return [ast.Pass()]
+    if isinstance(node, (ast.Constant, ast.UnaryOp)):
+        return mutation.other_numbers(node, parent)
+    return []
+
+
+def _other_calls(node):
+    """A keyword left out, the first two arguments exchanged, another method, or no call at all."""
+    for index in range(len(node.keywords)):
+        yield ast.Call(node.func, node.args, [*node.keywords[:index], *node.keywords[index + 1 :]])
+    names = [isinstance(argument, ast.Name) for argument in node.args[:2]]
+    if names == [True, True]:
+        yield ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords)
+    method = called(node)
+    if isinstance(node.func, ast.Attribute) and method in _OTHER_METHOD:
+        other = ast.Attribute(node.func.value, _OTHER_METHOD[method], ast.Load())
+        yield ast.Call(other, node.args, node.keywords)
+    if isinstance(node.func, ast.Attribute) and method in _UNDONE:
+        module = isinstance(node.func.value, ast.Name) and node.func.value.id in ("np", "math")
+        yield node.args[0] if module else node.func.value
+
+
+def functions(path):
+    """Names of all functions of a file that lie in no other function, but for those of derivatives."""
+    tree, derivatives = tree_of(path), {name.split(".")[0] for name in mutation.PLACES.get(path, ())}
+    for node in tree.body:
+        own = [node] if isinstance(node, ast.FunctionDef) else getattr(node, "body", ())
+        for function in own:
+            if isinstance(function, ast.FunctionDef) and not function.name.startswith(LEFT_OUT):
+                name = function.name if function is node else f"{node.name}.{function.name}"
+                if name not in mutation.PLACES.get(path, ()) and name not in derivatives:
+                    yield name
+
+
+def sample(number, rng):
+    """Functions drawn at random, and in each a fault: list of `Fault`."""
+    places = [(path, name) for path in TESTS for name in functions(path)]
+    found = []
+    for index in rng.permutation(len(places)):
+        path, name = places[index]
+        tree = tree_of(path)
+        own = list(faults_in(tree, path, name, find(tree, name.split(".")), variants))
+        if own and len(found) < number:
+            found.append(own[rng.integers(len(own))])
+    return found
+
+
+def reason(fault):
+    """Why a fault need not be noticed; None if it must."""
+    for function, before, after, why in REASONS:
+        if fault.function == function and fault.after == fault.before.replace(before, after) != fault.before:
+            return why
+    return None
+
+
+# --- catching ---------------------------------------------------------------------------------------------------------
+
+# Python reads the fault from its standard input where it would read the file; the code that it kept is passed over.
+_PROGRAM = """
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+
+file, source = Path(sys.argv[1]), sys.stdin.buffer.read()
+get_data, path_stats = SourceFileLoader.get_data, SourceFileLoader.path_stats
+
+def is_the_file(name):
+    return Path(name).name == file.name and Path(name).resolve() == file
+
+def path_stats_of(self, name):
+    if is_the_file(name):
+        raise OSError
+    return path_stats(self, name)
+
+SourceFileLoader.path_stats = path_stats_of
+SourceFileLoader.get_data = lambda self, name: source if is_the_file(name) else get_data(self, name)
+sys.dont_write_bytecode = True
+import pytest
+sys.exit(pytest.main(sys.argv[2:]))
+"""
+
+
+def caught_by(path, source):
+    """The first test that notices a source in place of a file; None if none does."""
+    environment = {**os.environ, "L96KIT_NUM_THREADS": "1"}
+    if path.startswith("kernels/"):
+        environment["NUMBA_DISABLE_JIT"] = "1"
+    tests = [f"tests/{name}" for name in TESTS[path]]
+    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--tb", "no", "-W", "ignore"]
+    command = [sys.executable, "-c", _PROGRAM, str(file_of(path).resolve()), *options, *tests]
+    given = {"input": source.encode(), "cwd": CHECKOUT, "env": environment, "capture_output": True}
+    try:
+        done = subprocess.run(command, timeout=PATIENCE, check=False, **given)
+    except subprocess.TimeoutExpired:
+        return "it hangs"
+    lines = [line for line in done.stdout.decode().splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return None if done.returncode == 0 else lines[0] if lines else f"pytest ends with {done.returncode}"
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m l96kit.validation.slips", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--faults", type=int, default=40, metavar="N", help="how many (40)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample (0)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write every fault and what caught it there")
+    parser.add_argument("--store", action="store_true", help="keep the report under validation/results/")
+    chosen = parser.parse_args(arguments)
+    if not (CHECKOUT / "tests").is_dir():
+        parser.error(f"expected a checkout with tests/, found none at {CHECKOUT}; clone the repository")
+
+    planted, rows = sample(chosen.faults, np.random.default_rng(chosen.seed)), []
+    with progress_bar(len(planted), "faults") as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for fault, by in zip(planted, pool.map(lambda fault: caught_by(fault.path, fault.source), planted)):
+            why = reason(fault)
+            verdict = "caught" if by else "equivalent" if why else "survived"
+            about = {"path": fault.path, "function": fault.function, "before": fault.before, "after": fault.after}
+            rows.append({**about, "verdict": verdict, "by": by or why})
+            bar.update(1)
+    found = {"provenance": provenance(), "faults": rows}
+    text = mutation.report(found, "Slips planted outside the derivatives")
+    print(text)
+    keep("slips", found, text, chosen.json, chosen.store)
+    return 1 if any(row["verdict"] == "survived" for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
