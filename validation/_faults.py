@@ -47,8 +47,8 @@ def find(node, names):
 
 
 def faults_in(tree, path, function, node, variants):
-    """All faults in a function: `variants(node, parent, known)` says what a slip could have made of a node, where `known`
-    are the names that the function uses."""
+    """All faults in a function: `variants(node, parent, known)` says what a slip could have made of a node; `known` are
+    the names that the function uses."""
     known = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
     known |= {argument.arg for argument in ast.walk(node) if isinstance(argument, ast.arg)}
     for statement, parent, key, index, child in _children(node, node):

@@ -12,6 +12,7 @@ import argparse
 import ast
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,13 +23,13 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
+
+from l96kit._progress import progress_bar
 from l96kit.validation._equivalent_faults import EQUIVALENT
 from l96kit.validation._faults import FOLDERS, called, faults_in, find, tree_of
 from l96kit.validation._record import keep, markdown, provenance
 from l96kit.validation.battery import battery, failures
 from l96kit.validation.operators import OPERATORS
-
-from l96kit._progress import progress_bar
 
 # Where faults are planted: all functions of `kernels/` and the API that only tangents and adjoints run, or that do
 # something of their own for them; an inner function belongs to the one that it lies in.
@@ -167,7 +168,7 @@ DETECTORS = (
     ("lorenz96 and relu network.trajectory, heun, F per site", 8),
 )
 SITES = 6
-PATIENCE = 60  # seconds, after which a fault counts as noticed: the program hangs
+PATIENCE = 60  # seconds of computing, after which a fault counts as noticed: the program hangs
 
 
 # --- planting -------------------------------------------------------------------------------------------------------
@@ -279,13 +280,13 @@ def caught_by(folder):
         "NUMBA_DISABLE_JIT": "1",
     }
     program = (
-        "import sys, l96kit; from l96kit.validation.mutation import detect;"
+        f"import resource; resource.setrlimit(resource.RLIMIT_CPU, ({PATIENCE}, {PATIENCE + 1}));"
+        "import l96kit; from l96kit.validation.mutation import detect;"
         f"assert l96kit.__file__.startswith({str(folder)!r}), l96kit.__file__; detect()"
     )
     command = [sys.executable, "-W", "ignore", "-c", program]
-    try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode == -signal.SIGXCPU:
         return "it hangs"
     if done.returncode == 0:
         return None
