@@ -12,13 +12,14 @@ import pytest
 from scipy.optimize import minimize
 from scipy.sparse.linalg import aslinearoperator
 
-from l96kit import FourDVar, Lorenz96, Propagator, lyapunov_spectrum
+from l96kit import FourDVar, Lorenz96, Network, Propagator, Training, lyapunov_spectrum
 from l96kit._minimisers import MINIMISERS
-from l96kit.baselines import CycledFourDVar
+from l96kit.baselines import CycledFourDVar, climatology
 from l96kit.ensemble_variational import FourDEnVar
 from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS, ParticleFilter
 from l96kit.localization import Localization
-from l96kit.observation_operators import at_sites, interpolation, rotating
+from l96kit.networks import convolution, relu, tanh
+from l96kit.observation_operators import at_sites, every, interpolation, random_sites, rotating
 from l96kit.observations import Observations, interpolate, observe
 from l96kit.predictability import LyapunovSpectrum
 from l96kit.twin import cycled_fourdvar, spun_up
@@ -41,7 +42,7 @@ METHODS = {
 
 
 def setting(members, dtype=np.float64):
-    """Truth, observations of which some are missing, and ensembles whose spread differs."""
+    """Truth (time, experiment, site), observations of which some are missing, and ensembles whose spread differs."""
     rng = np.random.default_rng(0)
     start = PROPAGATOR.forecast(rng.standard_normal((EXPERIMENTS, SITES)), 2000)
     truth = PROPAGATOR.trajectory(start, CYCLES * EVERY, EVERY)[1:].astype(dtype)
@@ -225,6 +226,61 @@ def test_the_numbers_of_a_cycled_4d_var():
         np.testing.assert_array_equal(again.evaluations, found.evaluations[cycle])
     errors = found.observed[0] - method.propagator.trajectory(start, 11)
     assert np.nanstd(errors) == pytest.approx(0.6, rel=0.25)
+
+
+def test_errors_ahead_start_where_they_are_asked_to():
+    found = TWIN.run(ETKF(6, 1.02))
+    errors = TWIN.lead_errors(found, (0, 2), burn_in=1, stride=2)
+    starts = np.array([1, 3])
+    ahead = PROPAGATOR.forecast(found.analysis[starts], 4)
+    for lead, states in ((0, found.analysis[starts]), (1, ahead)):
+        truth = TWIN.truth[starts + 2 * lead]
+        np.testing.assert_allclose(errors[lead], np.sqrt(((states - truth) ** 2).mean(axis=-1)), rtol=1e-12)
+
+
+def test_durations_of_spin_ups_and_climatologies():
+    rng = np.random.default_rng
+    expected = PROPAGATOR.forecast(rng(7).standard_normal((3, SITES)), 150)
+    np.testing.assert_array_equal(spun_up(PROPAGATOR, 3, 1.5, rng(7)), expected)
+    mean, cov = climatology(PROPAGATOR, rng(8), states=450, spin_up=0.3, spacing=0.04)  # of 200 runs, three times
+    runs = PROPAGATOR.forecast(rng(8).standard_normal((200, SITES)), 30)
+    states = PROPAGATOR.trajectory(runs, 8, 4).reshape(-1, SITES)[:450]
+    np.testing.assert_allclose(mean, states.sum(axis=0) / 450, rtol=1e-12)
+    np.testing.assert_allclose(cov, (states - mean).T @ (states - mean) / 449, rtol=1e-10)
+
+
+def test_the_sites_of_operators():
+    def sites(operator):
+        return operator.indices[..., 0].tolist()
+
+    assert sites(rotating(3, 6)) == [[0, 3], [1, 4], [2, 5]]
+    assert sites(rotating(3, 6, backwards=True)) == [[0, 3], [2, 5], [1, 4]]
+    assert sites(rotating(2, 8, fields=2)) == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert sites(every(4, 12, start=1)) == [[1, 5, 9]] and sites(every(2, 8, start=1, fields=2)) == [[1, 3, 5, 7]]
+    chosen = np.array(sites(random_sites(4, 9, 50, np.random.default_rng(9))))
+    assert (
+        (np.diff(chosen, axis=1) > 0).all() and set(chosen.ravel()) == set(range(9)) and len({*map(tuple, chosen)}) > 30
+    )
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_histories_of_a_training():
+    """Losses are means over the minibatches between validations, whatever their number."""
+    network = Network((convolution(3, 4), tanh(), convolution(2, 2), relu(), convolution(1)), "small")
+    y = Propagator(Lorenz96(SITES, 8.0), 0.05).trajectory(setting(2)[0][0], 25)
+    settings = {"batch": 8, "epochs": 3, "learning_rate": 0.01}
+    each, pairs = (
+        Training(network, 0.05, validate_every=often, **settings).fit(y, y[:9], seeds=[4, 9]) for often in (1, 4)
+    )
+    assert each.updates.tolist() == list(range(1, 19)) and pairs.updates.tolist() == [4, 8, 12, 16, 18]
+    parts = np.split(each.training_losses, [4, 8, 12, 16])
+    np.testing.assert_allclose(pairs.training_losses, [part.mean(axis=0) for part in parts], rtol=1e-12)
+    np.testing.assert_array_equal(pairs.validation_losses, each.validation_losses[pairs.updates - 1])
+    np.testing.assert_array_equal(pairs.loss, pairs.validation_losses.min(axis=0))
+    assert (pairs.learning_rates == 0.01).all() and not pairs.converged.any() and pairs.seeds == (4, 9)
+    np.testing.assert_array_equal(pairs.best, pairs.weights[pairs.loss.argmin()])
 
 
 # --- 4D-Var -----------------------------------------------------------------------------------------------------------
