@@ -20,6 +20,7 @@ validate: .venv/installed-test
 	$(PY) -m l96kit.validation.gradients
 	$(PY) -m l96kit.validation.mutation
 	$(PY) -m l96kit.validation.fuzz
+	$(PY) -m l96kit.validation.slips
 	$(PY) -m l96kit.validation.fourdvar --truths 5 --length 10 --windows 16 24 32 40 48 56 64 72
 
 bench: .venv/installed-peers
