@@ -149,7 +149,7 @@ def test_requirements_are_what_is_imported(metadata):
 
 
 def test_requirements_say_from_which_version_on(metadata):
-    """`make compat` tests these versions. Peers and Dask are for those who have them; an assembler must be as new as the
+    """`make compat` tests these. Peers and Dask are for those who have them; the assembler must be as new as the
     compiler that comes with numba-cuda."""
     for extra in (None, "test", "cuda"):
         found = requirements(metadata, extra)

@@ -28,29 +28,29 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PATIENCE = 600  # seconds of computing, after which a fault counts as noticed
 
 # The tests of each file, those first that notice most; kernels are run by Python, without compiling.
-_RESULTS = ("test_every_number.py", "test_settings.py", "test_guards.py")
+_RESULTS = ("test_every_number.py", "test_every_setting.py", "test_guards.py")
 TESTS = {
-    "_covariances.py": ("test_settings.py", "test_variational.py"),
+    "_covariances.py": ("test_every_setting.py", "test_variational.py"),
     "_cycles.py": (*_RESULTS, "test_twin_experiments.py", "test_filters.py", "test_baselines.py"),
     "_minimisers.py": ("test_every_number.py", "test_precision.py", "test_variational.py"),
-    "_samples.py": ("test_settings.py", "test_training.py"),
-    "_training_run.py": ("test_settings.py", "test_training.py"),
+    "_samples.py": ("test_every_setting.py", "test_training.py"),
+    "_training_run.py": ("test_every_setting.py", "test_training.py"),
     "_window.py": ("test_every_number.py", "test_precision.py", "test_variational.py"),
     "baselines.py": ("test_every_number.py", "test_precision.py", "test_baselines.py"),
     "checkpoints.py": ("test_guards.py", "test_checkpoints.py"),
     "checks.py": ("test_guards.py", "test_checks.py"),
     "ensemble_variational.py": ("test_every_number.py", "test_precision.py", "test_ensemble_variational.py"),
     "filters.py": (*_RESULTS, "test_filters.py", "test_twin_experiments.py"),
-    "localization.py": ("test_guards.py", "test_localization.py", "test_settings.py"),
-    "observation_operators.py": ("test_observation_operators.py", "test_settings.py"),
+    "localization.py": ("test_guards.py", "test_localization.py", "test_every_setting.py"),
+    "observation_operators.py": ("test_observation_operators.py", "test_every_setting.py"),
     "observations.py": ("test_every_number.py", "test_precision.py", "test_twin.py", "test_variational.py"),
     "plots.py": ("test_figures.py", "test_plots.py"),
     "predictability.py": ("test_every_number.py", "test_precision.py", "test_predictability.py"),
     "scores.py": ("test_scores.py",),
     "store.py": ("test_store.py",),
-    "training.py": ("test_settings.py", "test_training.py"),
+    "training.py": ("test_every_setting.py", "test_training.py"),
     "twin.py": ("test_every_number.py", "test_twin.py"),
-    "twin_experiments.py": ("test_every_number.py", "test_settings.py", "test_twin_experiments.py"),
+    "twin_experiments.py": ("test_every_number.py", "test_every_setting.py", "test_twin_experiments.py"),
     "variational.py": ("test_every_number.py", "test_precision.py", "test_variational.py"),
     "kernels/ensemble.py": ("test_every_number.py", "test_guards.py", "test_filters.py"),
     "kernels/filters.py": ("test_every_number.py", "test_guards.py", "test_filters.py"),
