@@ -30,10 +30,13 @@ PATIENCE = 600  # seconds of computing, after which a fault counts as noticed
 # The tests of each file, those first that notice most; kernels are run by Python, without compiling.
 _RESULTS = ("test_every_number.py", "test_every_setting.py", "test_guards.py")
 TESTS = {
+    "_blas.py": ("test_blas.py",),
     "_covariances.py": ("test_every_setting.py", "test_variational.py"),
     "_cycles.py": (*_RESULTS, "test_twin_experiments.py", "test_filters.py", "test_baselines.py"),
     "_minimisers.py": ("test_every_number.py", "test_precision.py", "test_variational.py"),
+    "_random.py": ("test_every_number.py", "test_random.py"),
     "_samples.py": ("test_every_setting.py", "test_training.py"),
+    "_steps.py": ("test_turns.py", "test_blow_up.py"),
     "_training_run.py": ("test_every_setting.py", "test_training.py"),
     "_window.py": ("test_every_number.py", "test_precision.py", "test_variational.py"),
     "baselines.py": ("test_every_number.py", "test_precision.py", "test_baselines.py"),
@@ -54,7 +57,11 @@ TESTS = {
     "variational.py": ("test_every_number.py", "test_precision.py", "test_variational.py"),
     "kernels/ensemble.py": ("test_every_number.py", "test_guards.py", "test_filters.py"),
     "kernels/filters.py": ("test_every_number.py", "test_guards.py", "test_filters.py"),
+    "kernels/finite_size.py": ("test_guards.py", "test_filters.py"),
     "kernels/gauss_newton.py": ("test_baselines.py",),
+    "kernels/iterated.py": ("test_every_number.py", "test_filters.py"),
+    "kernels/particles.py": ("test_guards.py", "test_every_number.py", "test_filters.py"),
+    "kernels/rotations.py": ("test_every_number.py", "test_filters.py"),
     "kernels/scoring.py": ("test_every_number.py", "test_filters.py"),
 }
 LEFT_OUT = ("__repr__", "__post_init__", "main")  # what is checked and said, which tests of the border look at
