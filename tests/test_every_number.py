@@ -123,6 +123,19 @@ def test_each_experiment_has_an_inflation_and_a_generator_of_its_own(name):
             np.testing.assert_array_equal(getattr(both, which)[:, e], getattr(alone, which)[:, 0])
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_not_wanted_is_left_out_and_nothing_else(name):
+    truth, observations, ensemble = setting(METHODS[name].members)
+    given = PROPAGATOR, observations, ensemble, EVERY, truth
+    whole, few = (
+        METHODS[name].assimilate(*given, np.random.default_rng(1), *choice) for choice in ((), ("scores", False))
+    )
+    assert few.forecast is few.analysis is few.forecast_ranks is few.analysis_ranks is None
+    assert np.isnan(few.forecast_crps).all() and np.isnan(few.analysis_crps).all()
+    for which in ("ensemble", "forecast_rmse", "analysis_rmse", "forecast_spread", "analysis_spread", "innovation"):
+        np.testing.assert_array_equal(getattr(few, which), getattr(whole, which))
+
+
 def test_inflation_multiplies_the_anomalies_after_the_analysis():
     truth, observations, ensemble = setting(7)
     given = PROPAGATOR, Observations(OPERATOR, observations.values[:1], SIGMA[None, None]), ensemble, EVERY, truth[:1]

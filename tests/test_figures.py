@@ -29,8 +29,8 @@ def test_a_hovmoller_diagram(ax):
     plots.hovmoller(gaps, 0.1, ax, "a title")
     (image,) = ax.images
     np.testing.assert_array_equal(image.get_array().filled(np.nan), gaps)
-    assert image.get_extent() == [-0.5, 7.5, -0.05, pytest.approx(0.55)]  # each number in the middle of its cell
-    assert image.origin == "lower"  # time goes up
+    assert image.get_extent() == pytest.approx([-0.5, 7.5, -0.05, 0.55])  # each number in the middle of its cell
+    assert image.origin == "lower" and ax.get_aspect() == "auto"  # time goes up, as far as there is room
     assert image.get_clim() == (np.nanmin(gaps), np.nanmax(np.abs(gaps)))
     assert ax.get_title() == "a title" and "time units" in ax.get_ylabel()
 

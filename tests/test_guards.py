@@ -12,9 +12,10 @@ import pytest
 from l96kit import Lorenz96, Propagator, scores
 from l96kit.checkpoints import reverse_in_segments
 from l96kit.checks import dot_test, taylor_test
-from l96kit.filters import ETKF, EnKFN, IEnKS, ParticleFilter
+from l96kit.ensemble_variational import FourDEnVar
+from l96kit.filters import ETKF, LETKF, EnKFN, IEnKS, ParticleFilter
 from l96kit.localization import SMALLEST, Localization
-from l96kit.observation_operators import every_site
+from l96kit.observation_operators import every_site, linear
 from l96kit.observations import Observations
 
 SITES, EVERY = 12, 3
@@ -75,6 +76,17 @@ def test_a_smoother_stops_after_its_iterations_or_at_its_tolerance():
         found = method.assimilate(PROPAGATOR, observations, ensemble, EVERY)
         distances.append(np.abs(found.analysis - settled).max())
     assert distances[0] > distances[1] > distances[2] >= 0
+
+
+@pytest.mark.parametrize("method", [LETKF(9, localization=Localization(np.inf)), FourDEnVar(9, window=1)])
+def test_an_infinite_radius_takes_observations_that_are_nowhere(method):
+    _, ensemble, forecast = setting(9, 0.0)
+    operator = linear(np.ones((1, SITES)))
+    with pytest.raises(ValueError, match="sums of sites all around the ring"):
+        operator.places(SITES)
+    observations = Observations(operator, np.full((1, 1, 1), 30.0))
+    found = method.assimilate(PROPAGATOR, observations, ensemble, EVERY, rng=np.random.default_rng(0))
+    assert abs(found.analysis[0, 0].sum() - 30) < abs(forecast.mean(axis=0).sum() - 30)
 
 
 def test_coefficients_too_small_to_matter_are_zero():
