@@ -262,9 +262,12 @@ def not_negative(value, name, meaning):
 
 def all_positive(values, name, meaning, or_zero=False):
     """One positive finite number or an array of them, as a copy that nobody can change; `meaning` says what 1 does."""
-    found, wanted = array(values, name), "numbers of 0 or more" if or_zero else "positive finite numbers"
+    found = array(values, name)
+    of_what_kind, wanted = "positive numbers", "positive finite numbers"
+    if or_zero:
+        of_what_kind = wanted = "numbers of 0 or more"
     if found.dtype.kind not in "fiu":
-        raise TypeError(f"{name}: expected {wanted}, found {shown(values)}; 1 {meaning}")
+        raise TypeError(f"{name}: expected {of_what_kind}, found {shown(values)}; 1 {meaning}")
     found = real(found, name)
     if not (np.isfinite(found) & ((found > 0) | (or_zero & (found == 0)))).all():
         raise ValueError(f"{name}: expected {wanted}, found {shown(values)}; 1 {meaning}")

@@ -178,7 +178,7 @@ class TwinExperiment(Settings):
                 f"values: expected {names} of {type(method).__name__}, found {name!r}; of others, run a method for each"
             )
         is_array = hasattr(tried, "__array__") or not np.iterable(tried)
-        tried = _arrays.real(tried if is_array else list(tried), name)
+        tried = _arrays.array(tried if is_array else list(tried), name)
         if tried.ndim != 1 or not tried.size:
             raise ValueError(f"{name}: expected a sequence of numbers, found shape {tried.shape}; give at least one")
         count = len(tried)

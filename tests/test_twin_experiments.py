@@ -162,7 +162,7 @@ BAD_SWEEPS = {
     "nothing": (ValueError, "inflation: expected a sequence of numbers", {"inflation": []}),
     "radius": (ValueError, "of others, run a method for each", {"radius": [1.0, 2.0]}),
     "a number": (ValueError, "inflation: expected a sequence of numbers", {"inflation": 1.0}),
-    "a word": (TypeError, "inflation: expected real numbers", {"inflation": ["one"]}),
+    "a word": (TypeError, "inflation: expected positive numbers", {"inflation": ["one"]}),
 }
 
 

@@ -1,6 +1,6 @@
 """What the border does with values that nobody meant: every public function is called with hostile arguments.
 
-    python -m l96kit.validation.fuzz [--calls 6000] [--seed 0] [--only NAME]
+    python -m l96kit.validation.fuzz [--calls 20000] [--seed 0] [--only NAME]
 
 One argument at a time is replaced, in all of `_entries.entries`, by one of `_hostile`. A call fails that
 
@@ -33,7 +33,7 @@ from l96kit.validation import _hostile
 from l96kit.validation._entries import entries
 from l96kit.validation._public import missing
 
-CALLS = 6_000
+CALLS = 20_000
 SECONDS = 120  # that one call may take; the first ones compile
 OURS = re.compile(r"expected .*found ", re.DOTALL)
 RAISED = (TypeError, ValueError, IndexError, ArithmeticError, MemoryError, OSError, AssertionError)
