@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
@@ -162,8 +162,10 @@ def analysed(method, observations, E, normals, monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", METHODS)
 @given(ensemble=ensembles)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_an_analysis_is_as_exact_as_that_of_lapack(name, dtype, ensemble):
+    # single precision makes null directions of its own where sigma is near the rounding of states: nobody knows them
+    assume(ensemble["kind"] != "null directions" or ensemble["sigma"] > 1e3 * np.finfo(dtype).eps)
     make, analyse = METHODS[name]
     observations, normals, own, double = setting(**ensemble, dtype=dtype)
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -179,7 +181,7 @@ def test_an_analysis_is_as_exact_as_that_of_lapack(name, dtype, ensemble):
             whole = np.abs(np.cov(E.T) - np.cov(expected.T)).max() / scale
         if name == "IEnKS":  # whose ensemble is that of another time
             whole = 0
-        return max(whole, np.abs(mean - expected.mean(axis=0)).max()) / scale
+        return np.max([whole, np.abs(mean - expected.mean(axis=0)).max()]) / scale  # NaN if either is
 
     assert error_of(found.ensemble, found.mean) < at_most(error_of(rival, rival.mean(axis=0)), dtype)
 

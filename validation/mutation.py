@@ -218,7 +218,8 @@ def variants(node, parent, known):
     return []
 
 
-_NOT_HERE = ("sync", "one_of")  # a barrier does nothing in Python (the simulator shows a lack of one); a check of input
+# A barrier does nothing in Python (the simulator shows a lack of one); checks of input, and what moves a bar.
+_NOT_HERE = ("sync", "one_of", "require_memory", "_require_memory", "update")
 
 OTHER_COMPARISON = {
     ast.Lt: ast.LtE,
