@@ -49,7 +49,7 @@ TESTS = {
     "observations.py": ("test_every_number.py", "test_precision.py", "test_twin.py", "test_variational.py"),
     "plots.py": ("test_figures.py", "test_plots.py"),
     "predictability.py": ("test_every_number.py", "test_precision.py", "test_predictability.py"),
-    "scores.py": ("test_scores.py",),
+    "scores.py": ("test_scores.py", "test_sums.py"),
     "store.py": ("test_store.py",),
     "training.py": ("test_every_setting.py", "test_training.py"),
     "twin.py": ("test_every_number.py", "test_twin.py"),
@@ -77,6 +77,8 @@ REASONS = (
         "np.where(missing, 1, values)",
         "errors are independent where some are",
     ),
+    ("CycledFourDVar.assimilate", "(len(x), 2)", "(len(x), 3)", "only more room than needed"),
+    ("spun_up", ", progress=progress)", ")", "a bar, which test_turns looks at where runs are long"),
     ("TwinExperiment.run", "self.ensemble(1)", "self.ensemble(2)", "the first member is the same, however many"),
 )
 
