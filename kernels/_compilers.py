@@ -12,6 +12,7 @@ import threading
 from itertools import count
 
 import llvmlite.binding
+from llvmlite.binding.ffi import lib
 from numba.core.bytecode import FunctionIdentity
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
@@ -147,7 +148,8 @@ def _number_of_member(context, builder, member, number, value):
 class Kernel(CPUDispatcher):
     """A function that is compiled once for all processes and kept on the disk. Its name tells it from all others.
 
-    Whoever compiles holds Numba's lock, which a fork waits for: else the child would find it taken, and wait for ever.
+    Whoever compiles holds Numba's lock and, call by call, that of llvmlite. A fork waits for both: else the child would
+    find them taken, and wait for ever.
     """
 
     def __init__(self, function, name):
@@ -172,12 +174,18 @@ class Kernel(CPUDispatcher):
                 ) from problem
 
 
+def _take_locks():
+    global_compiler_lock.acquire()
+    lib._lock.__enter__()
+
+
+def _give_locks_back():
+    lib._lock.__exit__(None, None, None)
+    global_compiler_lock.release()
+
+
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )
+    os.register_at_fork(before=_take_locks, after_in_parent=_give_locks_back, after_in_child=_give_locks_back)
 
 
 @contextlib.contextmanager
