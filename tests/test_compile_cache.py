@@ -261,17 +261,19 @@ def test_a_signal_waits_until_the_kernel_stands(folder, monkeypatch):
     def stop(number, frame):
         came.append(number)
 
-    before = signal.signal(signal.SIGTERM, stop), signal.getsignal(signal.SIGINT)
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: signal.default_int_handler}  # a job in the background ignores one
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     kernel = built()
     monkeypatch.setattr(CPUDispatcher, "compile", interrupted)
     try:
         with pytest.raises(KeyboardInterrupt):
             run(kernel)
-        assert signal.getsignal(signal.SIGTERM) is stop and signal.getsignal(signal.SIGINT) is before[1]
+        assert {number: signal.getsignal(number) for number in handlers} == handlers
     finally:
-        signal.signal(signal.SIGTERM, before[0])
+        for number, handler in before.items():
+            signal.signal(number, handler)
     monkeypatch.undo()
-    assert came[1:] == [signal.SIGTERM] and came[0] is not before[1]
+    assert came[1:] == [signal.SIGTERM] and came[0] is not signal.default_int_handler
     assert kernel.is_ready() and len(kernel.signatures) == 1
     run(kernel)
     assert compilations(kernel) == 1
