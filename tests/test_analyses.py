@@ -62,8 +62,8 @@ def transform(rows, E, Y, d, **_):
 
 
 def local_transform(rows, E, Y, d, sites, **_):
-    found = E.copy()
-    for k, own in enumerate(LOCAL.coefficients(ring_distance(np.arange(SITES)[:, None], sites, SITES))):
+    found, places = E.copy(), at_sites(sites, SITES).places(SITES)[0]  # whose rounding shows in small coefficients
+    for k, own in enumerate(LOCAL.coefficients(ring_distance(np.arange(SITES)[:, None], places, SITES))):
         seen, root = own > 0, np.sqrt(own[own > 0]).astype(E.dtype)
         if seen.any():
             found[:, k] = transform(rows, E[:, k : k + 1], root[:, None] * Y[seen], root * d[seen])[:, 0]
