@@ -59,7 +59,8 @@ def _block(x, i, j, n, chunk):
 
 @called
 def multiply(x, y, z, n, chunk):
-    """z = x y at each site, (n, n) each. They are symmetric and commute, so z is symmetric: half of it is a copy."""
+    """z = x y at each site, (n, n) each. They are symmetric and commute, so z is symmetric: half of it is a copy. An
+    iteration forgives that only where the condition is small: see `square_roots.MOST_CONDITION`."""
     fill(z, z.dtype.type(0))
     for i in range(0, n, 2):
         for j in range(i, n, 2):

@@ -9,7 +9,7 @@ import math
 from types import SimpleNamespace
 
 from l96kit.kernels._targets import called, inline, part, site_function
-from l96kit.kernels.matrices import copy, fill, inner_product, multiply, row, rows_of, scale, total_of
+from l96kit.kernels.matrices import add_to_each, copy, fill, inner_product, multiply, row, rows_of, scale, total_of
 from l96kit.kernels.tile import U
 
 # Of one number; `like` has its precision, which a bare constant would not keep.
@@ -232,7 +232,7 @@ def whiten(Y, values, root, d, errors, members):
         own = row(Y, q, width)
         mean = d.dtype.type(total_of(own) / members)
         d[q] = values[q] - mean
-        add_number(own[:members], -mean)
+        add_to_each(own[:members], -mean)
         leave_out_missing(values, d, q, own)
     in_units_of_error(Y, d, root, errors, observations)
 
@@ -253,9 +253,3 @@ def in_units_of_error(Y, d, root, room, observations):
         for q in range(observations):
             room[q] = inner_product(root[q, :observations], d[:observations])
         copy(room[:observations], d[:observations])
-
-
-@part
-def add_number(x, number):
-    for k in range(U(0), U(x.shape[0])):
-        x[k] += number
