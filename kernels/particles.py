@@ -59,7 +59,10 @@ def resample(mean, A, Y, d, numbers, jitter, room, shape):
 def draw(A, weights, number, B, members):
     """B_i is the member at which the running sum of the weights reaches (u + i) / N of them all, with u uniform and the
     same for all i. Sums are in double precision, or the last members would never be drawn."""
-    width, share = B.shape[0] // rows_of(members), total_of(weights) / members
+    width, whole = B.shape[0] // rows_of(members), 0.0
+    for member in range(members):
+        whole += weights[member]
+    share = whole / members
     begin, at, total = 0.5 * math.erfc(-number * 0.5**0.5), 0, np.float64(weights[0])
     for member in range(members):
         while total < (begin + member) * share and at < members - 1:
