@@ -18,6 +18,7 @@ from numba.core.registry import CPUDispatcher
 
 from l96kit import Emulator, Lorenz96, StencilModel
 from l96kit.kernels import _cache, launch
+from l96kit.kernels._compilers import signals_held_back
 from l96kit.networks import sq_net
 from l96kit.observation_operators import Pointwise, every_site, observed_model
 
@@ -277,6 +278,26 @@ def test_a_signal_waits_until_the_kernel_stands(folder, monkeypatch):
     assert kernel.is_ready() and len(kernel.signatures) == 1
     run(kernel)
     assert compilations(kernel) == 1
+
+
+def test_signals_do_what_they_did_once_a_kernel_stands(folder):
+    """Also if none came while it was compiled; of one that came twice, both are heard."""
+    came = []
+
+    def stop(number, frame):
+        came.append(number)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        run(built())
+        assert signal.getsignal(signal.SIGINT) is stop
+        with signals_held_back():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            assert not came
+        assert came == [signal.SIGINT] * 2 and signal.getsignal(signal.SIGINT) is stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_fork_waits_for_what_another_thread_compiles(folder):
