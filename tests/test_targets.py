@@ -13,7 +13,7 @@ import pytest
 import l96kit
 import l96kit.kernels
 from l96kit import Lorenz96, Propagator
-from l96kit.kernels import _targets
+from l96kit.kernels import _cuda, _targets
 from l96kit.validation import gradients, ptx, simulator
 from l96kit.validation._workers import run_all
 from l96kit.validation.battery import failures
@@ -225,6 +225,12 @@ def test_the_simulator_agrees_with_the_reference():
     found = run_all(gradients.check, tasks, "simulator", environment=simulator.ENVIRONMENT)
     for (index, _, dtype), numbers in zip(tasks, found):
         assert not failures(numbers, dtype), (OPERATORS[index].name, numbers)
+
+
+def test_shared_memory_is_counted_in_bytes():
+    for dtype, numbers in (("float64", 48 * 1024 // 8), ("float32", 48 * 1024 // 4)):
+        assert _cuda.fits_shared_memory(3, numbers // 3, dtype)
+        assert not _cuda.fits_shared_memory(3, numbers // 3 + 1, dtype)
 
 
 @pytest.mark.parametrize(
