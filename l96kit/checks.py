@@ -21,8 +21,8 @@ DISTINCT = 10  # times its rounding that a function must change
 
 
 def _parts(x, name):
-    """One array or several as a tuple of arrays in single or double precision."""
-    parts = tuple(_arrays.real(part, name) for part in (x if isinstance(x, (tuple, list)) else (x,)))
+    """One array or several as a tuple of new arrays in single or double precision; a function may use its own again."""
+    parts = tuple(_arrays.real(part, name).copy() for part in (x if isinstance(x, (tuple, list)) else (x,)))
     if not any(part.size for part in parts):
         raise ValueError(f"{name}: expected at least one number, found none; there is nothing to check")
     return parts
@@ -44,7 +44,8 @@ def _direction(found, about):
 
 
 def _as_given(parts, x):
-    """Parts in the form of x: a tuple if that has several."""
+    """Copies of parts, which a function may change, in the form of x: a tuple if that has several."""
+    parts = tuple(part.copy() for part in parts)
     return parts if isinstance(x, (tuple, list)) else parts[0]
 
 

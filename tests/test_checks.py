@@ -52,6 +52,25 @@ def test_taylor_slope_of_a_linear_function_has_no_second_remainder():
     assert first == pytest.approx(1) and second == np.inf
 
 
+def test_functions_may_work_in_place_and_return_the_same_array_each_time():
+    """As solvers do that allocate nothing: what they overwrite is their own."""
+    x, buffer, square = np.ones(5), np.empty(5), MATRIX[:5]
+
+    def step(z):
+        z += 0.1 * np.sin(z)
+        return z
+
+    def scaled(u):
+        u *= 3
+        return u
+
+    assert taylor_test(step, lambda h: h + 0.1 * np.cos(1) * h, x) == pytest.approx((1, 2), abs=0.05)
+    np.testing.assert_array_equal(x, 1)
+    assert dot_test(scaled, lambda v: 3 * v, x) < 1e-15
+    assert dot_test(lambda u: np.matmul(square, u, out=buffer), lambda v: np.matmul(square.T, v, out=buffer), x) < 1e-15
+    assert taylor_test(lambda z: np.sin(z, out=buffer), lambda h: np.cos(1) * h, x) == pytest.approx((1, 2), abs=0.05)
+
+
 def test_complex_step():
     x, h = RNG.standard_normal((2, 6))
     np.testing.assert_allclose(
