@@ -84,11 +84,16 @@ def _is_masked(x):
     return isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x)
 
 
+def kind(x):
+    """What an array is of, for a message; the type of what NumPy could only wrap, such as None or a sparse matrix."""
+    return x.dtype if x.ndim or x.dtype != object else type(x.item()).__name__
+
+
 def real(x, name):
     """Real numbers of any type in double precision; single precision stays what it is."""
     x = array(x, name)
     if x.dtype.kind not in "fiu":
-        raise TypeError(f"{name}: expected real numbers, found {x.dtype}; pass a float or an array of floats")
+        raise TypeError(f"{name}: expected real numbers, found {kind(x)}; pass a float or an array of floats")
     return x if x.dtype in PRECISIONS else x.astype(float)
 
 
@@ -100,7 +105,7 @@ def floating(x, name, device=False):
     x = x if device else array(x, name)
     if x.dtype not in PRECISIONS:
         raise TypeError(
-            f"{name}: expected float32 or float64, found {x.dtype}; convert it first"
+            f"{name}: expected float32 or float64, found {kind(x)}; convert it first"
             + (f", for example {name}.astype(float)" if np.dtype(x.dtype).kind in "biuf" else " to real numbers")
         )
     return x
@@ -139,7 +144,7 @@ def state(x, sites, name="x", dtype=None, device=False):
         raise ValueError(f"{name}: expected at least one member, found shape {tuple(x.shape)}; the ensemble is empty")
     if dtype is not None and x.dtype != dtype:
         raise TypeError(
-            f"{name}: expected {np.dtype(dtype)} as the other arrays, found {x.dtype}; use "
+            f"{name}: expected {np.dtype(dtype)} as the other arrays, found {kind(x)}; use "
             f"{name}.astype('{np.dtype(dtype)}')"
         )
     return finite(x, name)

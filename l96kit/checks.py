@@ -174,8 +174,8 @@ def complex_step(forward: Callable, x: Any, direction: Any) -> np.ndarray:
     found = _arrays.array(_arrays.function(forward, "forward", "x")(*moved), "forward")
     if found.dtype.kind != "c":
         raise TypeError(
-            f"forward: expected complex numbers of complex ones, found {found.dtype}, of which no derivative can be "
-            "read; avoid abs, max, .real and real buffers"
+            f"forward: expected complex numbers of complex ones, found {_arrays.kind(found)}, of which no derivative "
+            "can be read; avoid abs, max, .real and real buffers"
         )
     return found.imag / COMPLEX_STEP
 

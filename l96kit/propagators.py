@@ -364,13 +364,13 @@ class Propagator(Settings):
             raise TypeError(f"cost: expected it to return a pair (J, y_ad), found {type(found).__name__}; return both")
         J, y_ad = np.array(_arrays.array(found[0], "J")), _arrays.array(found[1], "y_ad")
         if J.dtype.kind not in "fiu":
-            raise TypeError(f"cost: expected J of real numbers, found {J.dtype}; return a number, or one a member")
+            raise TypeError(f"cost: expected J of real numbers, found {_arrays.kind(J)}; return one or one a member")
         if J.shape not in ((), y.shape[1:-1]):
             raise ValueError(f"cost: expected J of shape () or {y.shape[1:-1]}, found {J.shape}; return one a member")
         if y_ad.shape != y.shape:
             raise ValueError(f"cost: expected y_ad of shape {y.shape} like y, found {y_ad.shape}; return dJ/dy")
         if y_ad.dtype.kind not in "fiu":
-            raise TypeError(f"cost: expected y_ad of real numbers, found {y_ad.dtype}; return dJ/dy")
+            raise TypeError(f"cost: expected y_ad of real numbers, found {_arrays.kind(y_ad)}; return dJ/dy")
         return J[()], _arrays.plain(y_ad, y.dtype)
 
     def _launch(self, op, data, outputs, steps):

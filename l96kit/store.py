@@ -171,7 +171,7 @@ def _checked_numbers(name, data):
     data = _arrays.array(data, name)
     if data.dtype.kind not in "fiubS":
         raise TypeError(
-            f"{name}: expected an array of numbers, found {data.dtype}; turn what you need of it into numbers"
+            f"{name}: expected an array of numbers, found {_arrays.kind(data)}; turn what you need of it into numbers"
         )
     return data
 

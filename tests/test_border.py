@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from l96kit import Lorenz96, Propagator
 from l96kit.reference import lorenz96 as reference
@@ -43,7 +44,8 @@ BAD_ARRAYS = {
     "objects": (np.ones((3, K), object), TypeError, "expected float32 or float64, found object; convert"),
     "half precision": (np.ones((3, K), np.float16), TypeError, "expected float32 or float64, found float16; convert"),
     "other byte order": (np.ones((3, K), ">f8"), TypeError, "expected float32 or float64, found >f8; convert"),
-    "nothing": (None, TypeError, "expected float32 or float64, found object; convert"),
+    "nothing": (None, TypeError, "expected float32 or float64, found NoneType; convert"),
+    "sparse": (csr_array(np.ones((3, K))), TypeError, "expected float32 or float64, found csr_array; convert"),
     "ragged": ([[1.0] * K, [1.0]], ValueError, "expected an array, found something of no regular shape .* one length"),
     "masked": (np.ma.masked_greater(X, 8), ValueError, "a number everywhere, found masked ones; fill them first"),
     "wrong sites": (np.ones((3, K + 1)), ValueError, rf"shape \(\.\.\., {K}\), .* found \(3, {K + 1}\); build"),
@@ -146,7 +148,7 @@ BAD_CHOICES = {
     ),
     "F complex": (lambda: Lorenz96(K, 8j), TypeError, "F: expected real numbers, found complex128; pass a float"),
     "F text": (lambda: Lorenz96(K, "8"), TypeError, "F: expected real numbers, found <U1; pass a float"),
-    "F missing": (lambda: Lorenz96(K, None), TypeError, "F: expected real numbers, found object; pass a float"),
+    "F missing": (lambda: Lorenz96(K, None), TypeError, "F: expected real numbers, found NoneType; pass a float"),
     "dt = 0": (lambda: Propagator(MODEL, 0), ValueError, r"dt: .* positive finite number \(time units\), found 0;"),
     "dt < 0": (lambda: Propagator(MODEL, -0.1), ValueError, "dt: expected a positive finite .* found -0.1; choose dt"),
     "dt NaN": (lambda: Propagator(MODEL, np.nan), ValueError, "dt: expected a positive finite .* found nan; choose"),

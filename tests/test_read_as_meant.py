@@ -232,7 +232,7 @@ REFUSED = {
         MemoryError,
         "states: expected memory for",
     ),
-    "no truth": (lambda: observe(None, 3, 1.0, RNG), TypeError, "truth: expected float32 or float64, found object"),
+    "no truth": (lambda: observe(None, 3, 1.0, RNG), TypeError, "truth: expected float32 or float64, found NoneType"),
     "sites of a score": (lambda: rmse(X, X[:, :1]), ValueError, "truth: expected states of as many sites as x"),
     "a score of a number": (lambda: rmse(3.0, 4.0), ValueError, "truth: expected states of as many sites"),
 }
