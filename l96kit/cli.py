@@ -53,7 +53,7 @@ def main(arguments=None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; files that were complete are in place, nothing is half written", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, OSError, ArithmeticError) as problem:
+    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError) as problem:
         print(f"l96kit {options.command}: {problem}", file=sys.stderr)
         return 2
     return 0

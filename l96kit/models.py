@@ -75,7 +75,7 @@ class Model(Settings):
         x : (..., site); x_tl : (..., site), of the same precision, broadcast against x. Returns the broadcast shape.
         """
         x, x_tl = self._pair(x, x_tl, "x_tl")
-        p, p_tl = self.parameter_pair(parameters_tl, x.shape, x.dtype)
+        p, p_tl = self.parameter_pair(parameters_tl, x.shape, x.dtype, dt=None)
         y_tl = np.empty_like(_arrays.members(x))
         self._launch("tendency_tl", (_arrays.members(x), p, _arrays.members(x_tl), p_tl, y_tl), 1)
         return y_tl.reshape(x.shape)
@@ -86,7 +86,7 @@ class Model(Settings):
         A gradient is shaped as the parameter.
         """
         x, y_ad = self._pair(x, y_ad, "y_ad")
-        p = self.kernel_parameters(x.shape, x.dtype)
+        p = self.kernel_parameters(x.shape, x.dtype, dt=None)
         x_ad = np.zeros_like(_arrays.members(x))
         p_ad = kernels.zero_gradients(self.kernel, p, *x_ad.shape, x.dtype)
         self._launch("tendency_ad", (_arrays.members(x), p, _arrays.members(y_ad), x_ad, p_ad), 2)
@@ -119,8 +119,10 @@ class Model(Settings):
     def _weights(self):
         return None if self.network is None else self.parameters["weights"]
 
-    def kernel_parameters(self, shape, dtype, dt=None):
-        """All parameters for an ensemble of the given shape and steps of `dt`, as `kernels.dynamics` has them."""
+    def kernel_parameters(self, shape, dtype, dt):
+        """All parameters for an ensemble of the given shape, as `kernels.dynamics` has them, and what a model may need
+        of its steps of `dt`; None stands for no step at all.
+        """
         own = self._site_parameters
         fields = _arrays.parameter_fields(own.values(), own, self._of_one_field(shape), dtype)
         return self._with_weights(fields, self._weights, dtype)
@@ -131,7 +133,7 @@ class Model(Settings):
         weights = np.zeros(0) if weights is None else weights
         return fields, program, _arrays.in_precision(weights, "weights", dtype)
 
-    def parameter_pair(self, parameters_tl, shape, dtype, dt=None):
+    def parameter_pair(self, parameters_tl, shape, dtype, dt):
         """The parameters and their changes, both in the same form."""
         own, changes = self._site_parameters, dict.fromkeys(self.parameters, 0.0)
         for name, change in _arrays.mapping({} if parameters_tl is None else parameters_tl, "parameters_tl").items():
@@ -177,7 +179,7 @@ class Model(Settings):
 
     def _checked(self, x):
         x = self._state(x)
-        return x, self.kernel_parameters(x.shape, x.dtype)
+        return x, self.kernel_parameters(x.shape, x.dtype, dt=None)
 
     def _pair(self, x, other, name):
         x = self._state(x)
@@ -322,13 +324,13 @@ class KuramotoSivashinsky(Model):
     def sight(self) -> tuple:
         return (self.sites,) * 2
 
-    def kernel_parameters(self, shape, dtype, dt=None):
+    def kernel_parameters(self, shape, dtype, dt):
         fields = np.zeros((0, 1, 1), dtype)
         linear, turning = kuramoto_sivashinsky.symbols(self.sites, self.length)
         numbers = exponential.coefficients(linear, turning, dt), spectral.roots_of_unity(self.sites)
         return fields, spectral.plan(self.sites), _arrays.in_precision(np.concatenate(numbers), "length", dtype)
 
-    def parameter_pair(self, parameters_tl, shape, dtype, dt=None):
+    def parameter_pair(self, parameters_tl, shape, dtype, dt):
         for name in _arrays.mapping({} if parameters_tl is None else parameters_tl, "parameters_tl"):
             raise ValueError(
                 f"parameters_tl: expected no names, found {_arrays.shown(name)}; this model has no parameters to change"

@@ -308,7 +308,7 @@ class Training(Settings):
         return _arrays.in_precision(self.network.checked_weights(weights), "weights", samples.dtype)
 
     def _fields(self, dtype):
-        return self.model.kernel_parameters((self.model.sites,), dtype)[0]
+        return self.model.kernel_parameters((self.model.sites,), dtype, self.dt)[0]
 
     def _launch(self, op, samples, chosen, weights, count, more=(), between=()):
         """Losses (network, update) of the samples chosen (network, update, sample) and gradients (network, weight).

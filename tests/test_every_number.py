@@ -14,6 +14,7 @@ from scipy.sparse.linalg import aslinearoperator
 
 from l96kit import FourDVar, Lorenz96, Network, Propagator, Training, lyapunov_spectrum
 from l96kit._minimisers import MINIMISERS
+from l96kit._steps import steps_of
 from l96kit.baselines import CycledFourDVar, climatology
 from l96kit.ensemble_variational import FourDEnVar
 from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS, ParticleFilter
@@ -251,6 +252,12 @@ def test_errors_ahead_start_where_they_are_asked_to():
         np.testing.assert_allclose(errors[lead], np.sqrt(((states - truth) ** 2).mean(axis=-1)), rtol=1e-12)
 
 
+def test_times_are_rounded_to_steps():
+    """0.3 / 0.1 is a little less than 3."""
+    for time, steps in ((0.3, 3), (0.29, 3), (0.24, 2), (1e-9, 0)):
+        assert steps_of(time, "time", Propagator(PROPAGATOR.model, 0.1)) == steps
+
+
 def test_durations_of_spin_ups_and_climatologies():
     rng = np.random.default_rng
     expected = PROPAGATOR.forecast(rng(7).standard_normal((3, SITES)), 150)
@@ -310,6 +317,17 @@ def windows():
     values = observations.values.copy()
     values[1, 2, 0] = np.nan
     return Observations(observations.operator, values, sigma), start + rng.standard_normal(start.shape)
+
+
+@pytest.mark.parametrize("shape", [(), (1, 3, 1), (5, 1, 5), (1, 1, 1), (5, 3, 5)])
+def test_errors_of_observations_broadcast_and_so_do_those_of_a_window(shape):
+    """A number, or an array whose axes (time, window, observation) are whole or of length 1."""
+    observations, _ = windows()
+    sigma = np.random.default_rng(8).uniform(0.1, 1, shape)
+    everything = Observations(observations.operator, observations.values, sigma)
+    for window in range(3):
+        expected = np.broadcast_to(sigma, observations.values.shape)[:, window]
+        np.testing.assert_array_equal(np.broadcast_to(everything[window].sigma, expected.shape), expected)
 
 
 def test_observations_of_a_window_keep_its_own_errors():

@@ -291,6 +291,7 @@ def test_nothing_observed_is_a_forecast():
     for method in (ETKF(6), ESRF(6), LETKF(6), EnKF(6)):
         found = method.assimilate(PROPAGATOR, nothing, ensemble, EVERY, rng=rng)
         np.testing.assert_allclose(found.ensemble, PROPAGATOR.forecast(ensemble, CYCLES * EVERY), atol=1e-9)
+        assert np.isnan(found.analysis_rmse).all() and found.forecast_ranks is found.analysis_ranks is None  # no truth
 
 
 def test_gaps_are_as_if_there_were_fewer_observations():
@@ -452,8 +453,9 @@ def test_bad_tuning_is_refused(error, message, make):
 
 
 def test_deflation_is_allowed_and_warned_of():
-    with pytest.warns(UserWarning, match="inflation: expected at least 1, found 0.9"):
-        ETKF(4, 0.9)
+    for inflation in (0.9, [1.1, 0.9]):
+        with pytest.warns(UserWarning, match="inflation: expected at least 1, found 0.9"):
+            ETKF(4, inflation)
 
 
 OBSERVED = Observations(every_site(SITES), np.zeros((3, SITES)))

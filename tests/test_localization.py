@@ -41,6 +41,10 @@ def test_the_radius_is_that_of_the_gaussian_which_a_taper_resembles():
     assert Localization(1.0).coefficients(3.64) == 0 < Localization(1.0).coefficients(2.9)
 
 
+def test_a_step_has_its_edge_inside():
+    np.testing.assert_array_equal(Localization(3.0, "step").coefficients([0, 2, 3, 3.001, 4]), [1, 1, 1, 0, 0])
+
+
 @pytest.mark.parametrize("taper", TAPERS)
 @given(st.floats(0.01, 1000), st.integers(4, 60))
 def test_coefficients_lie_between_zero_and_one(taper, radius, sites):

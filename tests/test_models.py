@@ -149,6 +149,8 @@ def test_a_model_of_two_fields_passes_the_checks():
 def test_fields_must_fit():
     with pytest.raises(ValueError, match="sites: expected a multiple of fields = 2, found 9; it is the length of the"):
         StencilModel(exchange, exchange_tl, exchange_ad, 9, 1, {"rate": 1.0}, fields=2)
+    with pytest.raises(ValueError, match="sites: expected at least 8, found 6"):
+        StencilModel(exchange, exchange_tl, exchange_ad, 6, 1, {"rate": 1.0}, fields=2)
     with pytest.raises(TypeError, match="at_site: expected it to return a tuple of 2, one for each field, found"):
         StencilModel(lambda x, p: -x[0][0], exchange_tl, exchange_ad, 2 * K, 1, {"rate": 1.0}, fields=2)
     with pytest.raises(TypeError, match="at_site_ad: .* a tuple of 2, one for each field, and a tuple of 1, one for"):

@@ -66,6 +66,15 @@ def test_initial_weights_are_uniform_and_repeat():
     assert weights[largest[2]].std() == pytest.approx(inputs[largest[0]] ** -0.5 / 3**0.5, rel=0.05)
 
 
+def test_first_weights_of_products_are_as_wide_as_those_of_bilinear_layers():
+    """Of PyTorch: +-1 / sqrt(channels of the first factor)."""
+    first, second = (1, 0, 4), (1, 4, 20)
+    network = Network((nn.convolution(20, 3), nn.product((first, second), 50), nn.convolution(1)))
+    weights = network.initial_weights(np.random.default_rng(0))
+    (place,) = (place for number, _, place, _ in network.shapes() if number == 2)
+    assert np.abs(weights[place]).max() == pytest.approx(4**-0.5, rel=1e-2)
+
+
 def test_the_precision_is_that_of_the_state():
     emulator = Emulator(*KNOWN["sqNet"])
     x = RNG.standard_normal((3, 40)).astype("float32")

@@ -285,6 +285,7 @@ def test_arrays_are_equal_by_their_values():
     assert len({Lorenz96(8, F) for F in same}) == 1
     assert len({Lorenz96(8, F) for F in (8, 8.0, np.float32(8), np.array(8.0))}) == 1
     assert Lorenz96(8, forcing) != Lorenz96(8, forcing[:, None].repeat(8, axis=1))
+    assert ETKF(4, [[1.1, 1.2]]) != ETKF(4, [[1.1], [1.2]]) != ETKF(4, [1.1, 1.2])
     seen = [Observations(at_sites([0, 3], 8), values) for values in (VALUES, np.array([[1.0, -np.nan], [-0.0, 0.0]]))]
     assert seen[0] == seen[1] and hash(seen[0]) == hash(seen[1])
     assert ETKF(4) != EnKF(4) and ThreeDVar(ONE) != OptimalInterpolation(ONE, np.zeros(8))

@@ -280,6 +280,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         (replace(training, network=sq_net()), y, 1, "network, data or first weights"),
         (replace(training, base=Lorenz96(12, 8.0)), y, 1, "base"),
         (replace(training, dt=np.float64(0.1)), y, 1, "dt"),
+        (replace(training, patience=training.patience + 1), y, 1, "patience"),
     ):
         with pytest.raises(
             ValueError, match=f"checkpoint: expected one of this training, .* other {named}; name another"

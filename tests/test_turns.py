@@ -20,6 +20,7 @@ from l96kit import (
     lorenz96,
     lyapunov_spectrum,
     predictability,
+    propagators,
     sensitivity,
     singular_vectors,
     twin,
@@ -293,8 +294,8 @@ def bars(monkeypatch):
     found = []
 
     class Bar:
-        def __init__(self, total, **_):
-            self.total, self.n = total, 0
+        def __init__(self, total, delay=0, **_):
+            self.total, self.n, self.delay = total, 0, delay
             found.append(self)
 
         def __enter__(self):
@@ -324,6 +325,7 @@ def test_long_work_has_a_bar_if_it_is_wanted_and_seen(name, bars, monkeypatch, c
     assert not bars
     WORK[name](progress=True)
     assert bars and all(bar.n == bar.total or bar.total is None for bar in bars) and all(bar.n for bar in bars)
+    assert all(bar.delay == 0.5 for bar in bars)  # seconds, as is said
 
 
 def test_nothing_is_written_to_a_pipe(capfd):
@@ -410,6 +412,25 @@ def test_what_nobody_lives_to_see_is_refused_before_any_work(name, launches):
 
 
 # --- what an adjoint keeps --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_cost_may_work_in_place(every, one_by_one, monkeypatch):
+    """Its number and its derivative lie in the same arrays at each call."""
+    monkeypatch.setattr(propagators, "TAPE_BYTES", 1)
+    J, y_ad, calls = np.zeros(len(X)), {}, count()
+
+    def cost(y, t):
+        next(calls)
+        own = y_ad.setdefault(y.shape, np.empty_like(y))
+        J[:], own[:] = (y**2).sum(axis=(0, -1)) / 2, y
+        return J, own
+
+    found = RUN.gradient(X, cost, 12, every)
+    y = RUN.trajectory(X, 12, every)
+    np.testing.assert_allclose(found[0], (y**2).sum(axis=(0, -1)) / 2, rtol=1e-14)
+    np.testing.assert_allclose(found[1], RUN.trajectory_ad(X, y, every)[0], rtol=1e-12)
+    assert next(calls) > 2
 
 
 @pytest.mark.parametrize("every", [1, 4, 60])

@@ -393,6 +393,7 @@ BAD_COVARIANCES = {
     "shape": (ValueError, "expected shape", np.ones(SITES + 1)),
     "negative variance": (ValueError, "positive definite", -np.ones(SITES)),
     "not symmetric": (ValueError, "symmetric", np.eye(SITES) + np.eye(SITES, k=1)),
+    "small and not symmetric": (ValueError, "symmetric", 1e-8 * (np.eye(SITES) + np.eye(SITES, k=1))),
     "not positive definite": (ValueError, "smallest eigenvalue -1", np.ones((SITES, SITES)) - np.eye(SITES)),
     "not finite": (ValueError, "expected finite", np.full(SITES, np.inf)),
     "integer": (TypeError, "float32 or float64", np.ones(SITES, int)),
@@ -403,6 +404,12 @@ BAD_COVARIANCES = {
 def test_bad_covariances(error, message, cov):
     with pytest.raises(error, match=message):
         FourDVar(PROPAGATOR, cov)
+
+
+def test_a_covariance_may_be_asymmetric_by_its_rounding():
+    large = 1e8 * (np.eye(SITES) + 0.1)
+    large[0, 1] *= 1 + 1e-9
+    assert FourDVar(PROPAGATOR, large).background_cov[0, 1] == large[0, 1]
 
 
 def test_a_background_term_needs_a_background():
