@@ -17,7 +17,7 @@ from l96kit.models import Model, _Window
 COMPLEX_STEP = 1e-100  # its square vanishes, so the imaginary part is the derivative to rounding
 FIRST_STEP = 1e-2
 HALVINGS = 4
-DISTINCT = 10  # times its rounding that a function must change
+DISTINCT = 100  # times its rounding that a function must change, to show an error of one per cent
 
 
 def _parts(x, name):
@@ -123,8 +123,9 @@ def taylor_test(forward: Callable, tl: Callable, x: Any, direction: Any = None, 
     -------
     (slope of the first remainder, slope of the second). A function that is linear in this direction has no second
     remainder; then the second slope is infinite. What cannot be judged is NaN: both slopes if function or tangent are
-    not finite, the second if the function changes too little to tell a remainder from rounding. The steps e shrink with
-    the growth of the tangent, |L h| / |h|, since a fixed one would fail correct code over long runs.
+    not finite, the second if the function changes too little to tell an error of one per cent from rounding, as it does
+    where x is far larger than h. The steps e shrink with the growth of the tangent, |L h| / |h|, since a fixed one
+    would fail correct code over long runs, and with |x| / |h|, for units in which x is small.
     """
     rng, about = generator(rng, default=0), _parts(x, "x")
     forward, tl = _arrays.function(forward, "forward", "x"), _arrays.function(tl, "tl", "h")
@@ -135,7 +136,7 @@ def taylor_test(forward: Callable, tl: Callable, x: Any, direction: Any = None, 
         raise ValueError("direction: expected one that leads away from x, found zeros; take another")
     if not np.isfinite(_norm(tangent)):
         return float("nan"), float("nan")
-    first = FIRST_STEP / max(1.0, _norm(tangent) / _norm(h))
+    first = FIRST_STEP / max(1.0, _norm(tangent) / _norm(h), _norm(h) / (_norm(about) or np.inf))
     steps = first * 0.5 ** np.arange(HALVINGS + 1)
     remainders = []
     for step in steps:

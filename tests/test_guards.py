@@ -165,10 +165,21 @@ def test_the_dot_test_is_its_formula():
 
 
 @pytest.mark.parametrize("factor, slopes", [(1.0, (1, 2)), (1.01, (1, 1)), (0.0, (1, 1))])
-def test_taylor_slopes_tell_a_tangent_that_is_a_little_off(factor, slopes):
-    x = np.linspace(0.5, 1.5, 4)
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 3.0])
+def test_taylor_slopes_tell_a_tangent_that_is_a_little_off(factor, slopes, unit):
+    x = unit * np.linspace(0.5, 1.5, 4)
     found = taylor_test(lambda x: x**3, lambda h: factor * 3 * x**2 * h, x, rng=np.random.default_rng(1))
-    np.testing.assert_allclose(found, slopes, atol=0.1)
+    np.testing.assert_allclose(found, slopes, atol=0.3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tangent_that_is_one_per_cent_off_never_passes(dtype):
+    """Where rounding leaves less of the change than that, nothing is said of the second slope."""
+    direction = np.linspace(1, 2, 4).astype(dtype)
+    for size in 10.0 ** np.arange(-8, 17):
+        x = np.linspace(0.5, 1.5, 4).astype(dtype) * np.dtype(dtype).type(size)
+        found = taylor_test(lambda x: x**2, lambda h, x=x: 2.02 * x * h, x, direction)[1]
+        assert np.isnan(found) or found < 1.5
 
 
 def test_scores_of_one_site_and_of_many_members():
