@@ -9,7 +9,6 @@ from l96kit.kernels.ensemble import centre
 from l96kit.kernels.matrices import (
     PIECE,
     add_row,
-    add_to_diagonal,
     copy,
     factorize,
     fill,
@@ -19,9 +18,10 @@ from l96kit.kernels.matrices import (
     rows_of,
     scale,
     total_of,
-    trace,
     weigh,
 )
+
+SMALLEST = 1.2e-38  # variance; single precision has no smaller numbers with all their digits
 
 
 @called
@@ -90,7 +90,10 @@ def likelihoods(Y, d, weights, shape):
 
 @called
 def root_of_covariance(A, weights, middle, rooms, members, sites):
-    """The upper factor of the covariance of the weighted members; a little is added, so that few members have one.
+    """The upper factor of the covariance of the weighted members.
+
+    So that few members have one too, each variance grows by a little of itself, whatever its units, and where all
+    members are the same it is `SMALLEST`.
 
     Very many are added up piece by piece, as `matrices.square_of` does.
     """
@@ -104,8 +107,9 @@ def root_of_covariance(A, weights, middle, rooms, members, sites):
             for site in range(sites):
                 add_row(own, row(part, site, width), weights[member] * own[site])
         add_row(part, C, one)
-    least = precision(C) * (trace(C, sites, width) + precision(C))
-    add_to_diagonal(C, A.dtype.type(100) * least, sites, width)
+    little = A.dtype.type(100 * sites) * precision(C)
+    for site in range(sites):
+        C[site * width + site] += little * C[site * width + site] + A.dtype.type(SMALLEST)
     factorize(C, sites, width)
     for site in range(sites):
         fill(row(C, site, width)[:site], A.dtype.type(0))

@@ -127,6 +127,20 @@ def test_covariances_of_particles():
     np.testing.assert_allclose(root.T @ root, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("members", [3, 50])
+def test_covariances_of_particles_in_units_of_all_sizes(members):
+    """Where the members are all the same, they stay so; three members have a covariance that is not definite."""
+    units = 10.0 ** np.array([-15, -8, -4, 0, 4, 8, 15, 0])
+    x = RNG.standard_normal((members, 8)) @ (np.eye(8) + 0.3)
+    x, weights = x - x.mean(axis=0), np.full(members, 1 / members)
+    x[:, -1] = 0
+    C, part = np.zeros((2, 8 * WIDTH), np.float32)
+    root_of_covariance(rows(x * units), one_row(weights), np.zeros(WIDTH, np.float32), (C, part), members, 8)
+    root = C.reshape(8, WIDTH)[:, :8].astype(float) / units
+    np.testing.assert_allclose(root.T @ root, x.T @ x / members, rtol=0, atol=1e-3 * np.abs(x.T @ x / members).max())
+    assert root[-1, -1] < 1e-18
+
+
 @pytest.mark.parametrize(("members", "ranked"), [(800, True), (MANY, False)])
 def test_scores_of_an_ensemble(members, ranked):
     x = np.where(np.arange(members) % 2, 0.1, 0.0).astype(np.float32)[:, None].repeat(SITES, axis=1)
