@@ -95,7 +95,7 @@ def prepared(propagator, observations, x, every, truth, members=None, name="star
     return Cycles(
         x,
         observed_model(propagator.model.kernel, operator.function),
-        (operator.indices, _arrays.in_precision(operator.weights, "weights", x.dtype)),
+        (_arrays.plain(operator.indices), _arrays.in_precision(operator.weights, "weights", x.dtype)),
         _arrays.in_precision(observations.values, "values", x.dtype).reshape(*shape, -1),
         _root(observations, members or sites, x.dtype),
         checked_truth(truth, (len(observations), *leading, sites), x.dtype).reshape(*shape, sites),

@@ -75,8 +75,8 @@ class ObservationOperator(Settings):
             )
         if not isinstance(self.function, Pointwise):
             _arrays.one_of(self.function, tuple(FUNCTIONS), "function")
-        indices, weights = np.array(indices, np.int64, order="C"), np.array(weights, float, order="C")
-        _arrays.settle(self, sites=sites, indices=indices, weights=weights)
+        indices, weights = indices.astype(np.int64, order="C"), weights.astype(float, order="C")
+        _arrays.settle(self, sites=sites, indices=_arrays.kept(indices), weights=_arrays.kept(weights))
 
     @property
     def period(self):
@@ -150,7 +150,7 @@ class ObservationOperator(Settings):
         y_ad = _arrays.in_precision(y_ad, "y_ad", x.dtype)
         x_ad = np.zeros_like(_arrays.members(x))
         back = tuple(part[self._rows(time)] for part in self._by_site)
-        back = _flat(back[0]), _flat(back[1]).astype(x.dtype)
+        back = _flat(back[0]), _flat(back[1], x.dtype)
         self._launch("observe_ad", (_arrays.members(x), _arrays.members(y_ad), places, back), x_ad, x)
         return x_ad.reshape(x.shape)
 
@@ -177,7 +177,7 @@ class ObservationOperator(Settings):
                 f"has an operator of its own, found {x.shape}; take operator[window] for one"
             )
         share = 1 if self.windows else max(1, int(np.prod(leading)))
-        indices, weights = _flat(self.indices[rows]), _flat(self.weights[rows]).astype(x.dtype)
+        indices, weights = _flat(self.indices[rows]), _flat(self.weights[rows], x.dtype)
         return x, (indices, weights, share)
 
     def _rows(self, time):
@@ -213,9 +213,9 @@ def checked_operator(value):
     return _arrays.instance(value, ObservationOperator, "operator", "an ObservationOperator", remedy)
 
 
-def _flat(part):
-    """(row, n, part) of (period, ..., n, part), C-contiguous."""
-    return np.ascontiguousarray(part.reshape(-1, *part.shape[-2:]))
+def _flat(part, dtype=None):
+    """(row, n, part) of (period, ..., n, part), a copy as kernels take it."""
+    return np.array(part.reshape(-1, *part.shape[-2:]), dtype, order="C")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
