@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -13,9 +14,10 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 
 from l96kit import Lorenz96, Propagator, demo, demo_emulator, demo_filters, store, twin
-from l96kit.cli import main
+from l96kit.cli import main, parser
 from l96kit.filters import ETKF
 from l96kit.observation_operators import rotating
 from l96kit.twin_experiments import TwinExperiment
@@ -64,6 +66,49 @@ def test_the_demonstration(whole):
     assert names == {"demo.h5", "emulator.h5"} | figures
     jacobian, norm = re.search(r"Jacobian of one step +differs by (\S+) of (\S+)", whole.text).groups()
     assert float(jacobian) < 1e-3 * float(norm)
+
+
+def test_the_file_of_the_demonstration_is_what_it_says(whole):
+    """Its fields are those of one truth, its units and coordinates those of the runs, its numbers those of the text."""
+    with xr.open_dataset(whole.folder / "demo.h5", engine="h5netcdf") as file:
+        found = file.load()
+    settings = {name: value for name, value in found.attrs.items() if name != "l96kit_version"}
+    assert settings == {"model": "Lorenz-96", "K": 40, "F": 8.0, "dt": 0.0125, "scheme": "rk4", "seed": 3}
+    for name, numbers, units in (
+        ("window", [8, 16], "time steps"),
+        ("time", np.arange(12 * 32) * 0.0125, "time units"),
+        ("lead", np.arange(101) * 0.05, "time units"),
+    ):
+        np.testing.assert_allclose(found[name], numbers)
+        assert found[name].units == units
+    assert found.lyapunov_exponent.units == found.lyapunov_spread.units == "per time unit"
+    sizes = {"exponent": 40, "start": 64, "model": 2, "twin": 2, "filter": 2, "seed": 3}
+    assert dict(found.sizes).items() >= sizes.items()
+
+    truth = found.truth.values
+    np.testing.assert_allclose(FAST.step(truth[:-1]), truth[1:], atol=1e-9)
+    np.testing.assert_array_equal(found.error, found.analysis - found.truth)
+    np.testing.assert_array_equal(np.isfinite(found.observed).sum(axis=1), 10)
+    assert 0.9 < float((found.observed - found.truth).std()) < 1.1
+    inside = np.arange(len(truth) - 1) % 32 != 31
+    np.testing.assert_allclose(FAST.step(found.analysis.values[:-1])[inside], found.analysis[1:][inside], atol=1e-9)
+    np.testing.assert_allclose(found.gradient_length[0], 1)
+    assert (np.diff(found.lyapunov_exponent) < 0).all() and 0 < found.lyapunov_spread.min() < 0.1
+
+    exponent, deviation = found.lyapunov_exponent[0], found.lyapunov_spread[0]
+    rows = [f"leading Lyapunov exponent    {exponent:.3f} +- {deviation:.3f} per"]
+    ahead = [f"{found.emulator_rollout_rmse[step]:.1e}" for step in (1, 12, 60)]
+    rows.append(f"RMSE after 1, 12, 60 steps   {', '.join(ahead)}\n")
+    for window, steps in enumerate((8, 16)):
+        cells = [
+            f"{found[f'{name}_rmse'][window]:>9.3f} +- {found[f'{name}_rmse_deviation'][window]:.3f}"
+            for name in ("background", "analysis", "forecast")
+        ]
+        rows.append(f"{steps:>3} steps {steps * 0.0125:>5.2f}{''.join(cells)}\n")
+    for model, own in zip(("simulator", "sqNet"), found.emulator_analysis_rmse.values):
+        rows.append(f"{model:>14}{own.mean():>9.3f} +- {own.std(ddof=1):.3f}")
+    for row in rows:
+        assert row in whole.text
 
 
 def complete(folder):
@@ -134,6 +179,7 @@ def test_simulator_and_emulator_see_the_same_observations(tmp_path, monkeypatch,
     calls, rng = [], np.random.default_rng(1)
 
     def cycled(method, start, window, cycles, leads, rng, progress, simulator):
+        assert window == 40 and leads == (0, 40) and progress
         calls.append((method.propagator, start, rng.standard_normal(5), simulator))
         return SimpleNamespace(analysis_rmse=scores[len(calls) - 1], forecast_rmse=scores)
 
@@ -170,6 +216,22 @@ def test_what_goes_wrong_is_said_in_one_line(error, capsys, monkeypatch):
     monkeypatch.setattr(demo, "run", run)
     assert main(["demo"]) == 2
     assert capsys.readouterr().err == "l96kit demo: what was found\n"
+
+
+def test_options_are_numbers_with_the_defaults_that_help_says():
+    options = vars(parser().parse_args(["demo"]))
+    windows = [8, 24, 40, 56, 72]
+    expected = {"seed": 0, "out": "l96kit-demo", "windows": windows, "truths": 5, "cycles": 8, "emulator": "small"}
+    assert options == {"command": "demo", **expected}
+    given = ["--seed", "4", "--out", "there", "--windows", "2", "3", "--truths", "6", "--cycles", "7"]
+    expected = {"seed": 4, "out": "there", "windows": [2, 3], "truths": 6, "cycles": 7, "emulator": "deep"}
+    assert vars(parser().parse_args(["demo", *given, "--emulator", "deep"])) == {"command": "demo", **expected}
+
+
+def test_the_version_is_said(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"l96kit {version('l96kit')}\n"
 
 
 def test_help_suffices(capsys):
