@@ -1,5 +1,7 @@
 """Filters against their definitions, against the Kalman filter, and against one another."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -455,6 +457,10 @@ def test_bad_tuning_is_refused(error, message, make):
 def test_deflation_is_allowed_and_warned_of():
     for inflation in (0.9, [1.1, 0.9]):
         with pytest.warns(UserWarning, match="inflation: expected at least 1, found 0.9"):
+            ETKF(4, inflation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for inflation in (1, 1.5, [1.0, 3.0]):
             ETKF(4, inflation)
 
 

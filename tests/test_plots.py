@@ -88,5 +88,6 @@ def test_one_field_and_an_error_in_any_place():
 def test_side_by_side():
     figure = plots.hovmollers({"truth": FIELD, "error": 0.1 * FIELD}, 0.1)
     assert [ax.get_title() for ax in figure.axes[:2]] == ["truth", "error"]
+    assert figure.axes[1].get_shared_y_axes().joined(*figure.axes[:2])
     figure.canvas.draw()
     plt.close(figure)

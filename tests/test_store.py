@@ -37,6 +37,16 @@ def test_xarray_opens_it(tmp_path):
         assert data.attrs["seed"] == 3
 
 
+@pytest.mark.parametrize("kind", [list, tuple, np.array])
+def test_a_coordinate_of_two_values_is_no_pair_of_values_and_units(kind, tmp_path):
+    """But in a tuple, which says both."""
+    given = (kind([3.0, 4.0]), "m") if kind is tuple else kind([3.0, 4.0])
+    store.save(tmp_path / "a.h5", {"x": (("station",), np.zeros(2))}, {}, {"station": given})
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(file["station"], [3, 4])
+        assert file["station"].attrs["units"] == ("m" if kind is tuple else "1")
+
+
 def test_attributes_keep_their_values_and_kinds(tmp_path):
     whole = {"text": "naïve\n", "of NumPy": np.str_("abc"), "0-d": np.array("abc"), "no": "", "long": "x" * 100_000}
     numbers = {

@@ -57,6 +57,11 @@ def test_the_truth_is_the_simulators_and_the_forecast_the_methods():
     assert np.isfinite(found.observed[0, :3]).sum(axis=0).tolist() == [[1] * SITES] * 2  # each site once
 
 
+def test_the_shortest_window_has_two_times():
+    found = cycled_fourdvar(METHOD, np.ones((1, SITES)), 2, 1, number=4, rng=np.random.default_rng(3))
+    assert found.observed.shape == (1, 2, 1, SITES) and np.isfinite(found.analysis).all()
+
+
 BAD = {
     "integers": (lambda: observe(TRUTH.astype(int), 4, 1.0, RNG), TypeError, "truth: expected float32 or float64"),
     "one state": (lambda: observe(TRUTH[0, 0], 4, 1.0, RNG), ValueError, r"truth: expected shape \(time, ..., site\)"),

@@ -392,6 +392,7 @@ def test_observations_of_another_state_are_refused():
 BAD_COVARIANCES = {
     "shape": (ValueError, "expected shape", np.ones(SITES + 1)),
     "negative variance": (ValueError, "positive definite", -np.ones(SITES)),
+    "no variance": (ValueError, "positive variances, found 0; it must", np.arange(SITES, dtype=float)),
     "not symmetric": (ValueError, "symmetric", np.eye(SITES) + np.eye(SITES, k=1)),
     "small and not symmetric": (ValueError, "symmetric", 1e-8 * (np.eye(SITES) + np.eye(SITES, k=1))),
     "not positive definite": (ValueError, "smallest eigenvalue -1", np.ones((SITES, SITES)) - np.eye(SITES)),
