@@ -299,7 +299,7 @@ def test_histories_of_a_training():
     np.testing.assert_allclose(pairs.training_losses, [part.mean(axis=0) for part in parts], rtol=1e-12)
     np.testing.assert_array_equal(pairs.validation_losses, each.validation_losses[pairs.updates - 1])
     np.testing.assert_array_equal(pairs.loss, pairs.validation_losses.min(axis=0))
-    assert (pairs.learning_rates == 0.01).all() and not pairs.converged.any() and pairs.seeds == (4, 9)
+    assert (pairs.learning_rates == 0.01).all() and pairs.converged.tolist() == [False] * 2 and pairs.seeds == (4, 9)
     np.testing.assert_array_equal(pairs.best, pairs.weights[pairs.loss.argmin()])
 
 
@@ -363,6 +363,7 @@ def test_iterations_and_evaluations_are_those_of_scipy(iterations, converged):
         assert found.iterations[window] == expected.nit and found.evaluations[window] == expected.nfev
         assert found.iterations[window] != found.evaluations[window]
         assert found.converged[window] == expected.success == converged
+        assert found.converged.dtype == bool and found.iterations.dtype == found.evaluations.dtype == int
         assert found.cost[window] == pytest.approx(expected.fun, rel=1e-12)
         np.testing.assert_allclose(found.state[window], expected.x, rtol=0, atol=1e-10)
 

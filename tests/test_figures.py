@@ -53,7 +53,7 @@ def test_states_share_a_scale_and_an_error_has_its_own():
 
 
 def test_errors_against_the_window(ax):
-    plots.rmse_against_window([8, 16], {"one": ([1.0, 0.5], [0.1, 0.2]), "two": ([2.0, 0.6], [0.3, 0.1])}, 0.0125, ax)
+    plots.rmse_against_window([8, 16], {"one": ([1.0, 0.5], [0.1, 0.2]), "two": [[2.0, 0.6], [0.3, 0.1]]}, 0.0125, ax)
     for container, mean, deviation in zip(ax.containers, ([1.0, 0.5], [2.0, 0.6]), ([0.1, 0.2], [0.3, 0.1])):
         drawn, _, (bars,) = container
         np.testing.assert_allclose(np.array(drawn.get_data(), float), [[0.1, 0.2], mean])

@@ -254,6 +254,7 @@ def test_settings_that_are_made_alike_are_equal_and_no_others(kind):
 
 
 BAD_VALUES = {int: (2.5, -1, "3", None), float: ("much", np.nan, 1j, None), bool: ("yes", 2, None), str: (3, None)}
+BAD_OTHERS = object(), "nonsense", 3j
 MAY_BE_NONE = {"region", "validate_every", "threads", "sigma", "scheme"}
 
 
@@ -262,10 +263,11 @@ def test_a_setting_refuses_by_its_name_what_it_cannot_be(kind):
     for name, (value, _) in SETTINGS[kind].items():
         if (kind, name) == (Emulator, "sites"):
             continue  # those of the base, whatever is given
-        for bad in BAD_VALUES.get(type(value), ()):
+        instead = {"sigma": None} if name == "cov" else {}
+        for bad in BAD_VALUES.get(type(value), BAD_OTHERS):
             if bad is not None or name not in MAY_BE_NONE:
                 with pytest.raises((ValueError, TypeError), match=f"^{name}: expected "):
-                    made(kind, **{name: bad})
+                    made(kind, **{name: bad, **instead})
 
 
 @pytest.mark.parametrize("kind", SETTINGS, ids=lambda kind: kind.__name__)

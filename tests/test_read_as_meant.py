@@ -100,6 +100,12 @@ def test_masks_are_never_lost(call):
         call()
 
 
+def test_a_mask_that_hides_nothing_is_none():
+    shown = np.ma.array(X, mask=False)
+    np.testing.assert_array_equal(PROPAGATOR.trajectory(shown, 2), PROPAGATOR.trajectory(X, 2))
+    np.testing.assert_array_equal(rmse(shown, X[0]), rmse(X, X[0]))
+
+
 def test_products_with_an_operator_are_those_with_its_matrix():
     operator, matrix = PROPAGATOR.linear_operator(X[0], 2), PROPAGATOR.jacobian(X[0], 2)
     for v in (X[1], X.T, X[1].astype(int), xr.DataArray(X[1]), X[1].tolist(), X[1] * 1j):

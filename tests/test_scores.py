@@ -84,6 +84,7 @@ def test_the_histogram_counts_the_members_below(case):
 
 
 REFUSED = {
+    "nobody": (lambda: crps(np.zeros((0, 4)), np.zeros(4)), ValueError, r"ensemble: .* at least 1 .*, found \(0, 4\)"),
     "one member": (lambda: spread(np.zeros((1, 4))), ValueError, r"ensemble: .* at least 2 members, found \(1, 4\)"),
     "a state": (lambda: crps(np.zeros(4), np.zeros(4)), ValueError, r"ensemble: expected shape \(..., member, site\)"),
     "unfair": (lambda: crps(np.zeros((1, 4)), np.zeros(4), True), ValueError, "ensemble: .* at least 2 members"),

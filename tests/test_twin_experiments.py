@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from l96kit import Lorenz96, Propagator
-from l96kit.baselines import CycledFourDVar
+from l96kit.baselines import CycledFourDVar, ThreeDVar
 from l96kit.filters import ETKF, LETKF, EnKF, ParticleFilter
 from l96kit.localization import Localization
 from l96kit.observation_operators import at_sites, every_site, rotating
@@ -108,8 +108,12 @@ def test_a_baseline_sees_the_same():
     assert found.analysis.shape == (100, 2, SITES)
     assert (found.analysis_rmse[50:].mean(axis=0) < 0.4).all()
     assert (found.averages(burn_in=50)["analysis_rmse"] < 0.4).all() and not found.blew_up.any()
+    later = PROPAGATOR.forecast(found.analysis[80], 10)
+    np.testing.assert_allclose(experiment.lead_errors(found, 2, burn_in=80)[0, 0], rmse(later, experiment.truth[82]))
     with pytest.raises(TypeError, match="method: expected a filter such as"):
         experiment.run("4D-Var")
+    with pytest.raises(TypeError, match="probabilistic: expected True or False"):
+        experiment.run(ThreeDVar(np.eye(SITES)), probabilistic="yes")
 
 
 def test_errors_of_forecasts_ahead():
