@@ -38,7 +38,7 @@ def run(out, seed, windows, truths, cycles, emulator):
     for window in windows:
         start = twin.spun_up(fast, truths, 50, rng)
         results[window] = twin.cycled_fourdvar(
-            FourDVar(fast), start, window, cycles, leads=(0, LEAD), rng=rng, progress=True
+            FourDVar(fast), start, window, cycles, leads=(LEAD,), rng=rng, progress=True
         )
     scores = _scores(results)
     _print_scores(scores, windows, fast.dt, truths, cycles)
@@ -130,7 +130,7 @@ def _scores(results):
     series = {
         "background": lambda twin: twin.background_rmse,
         "analysis": lambda twin: twin.analysis_rmse,
-        "forecast": lambda twin: twin.forecast_rmse[-1],
+        "forecast": lambda twin: twin.forecast_rmse[0],
     }
     return {
         label: tuple(np.transpose([_mean_over_truths(of(result)) for result in results.values()]))

@@ -64,12 +64,12 @@ def run(out, kind, seed, rng, slow, fast, truths, cycles, skipped):
             start,
             WINDOW,
             cycles,
-            leads=(0, WINDOW),
+            leads=(WINDOW,),
             rng=np.random.default_rng(first),
             progress=True,
             simulator=fast,
         )
-        scores[name] = result.analysis_rmse[skipped:].mean(axis=0), result.forecast_rmse[-1, skipped:].mean(axis=0)
+        scores[name] = result.analysis_rmse[skipped:].mean(axis=0), result.forecast_rmse[0, skipped:].mean(axis=0)
     print(f"  4D-Var with both on the same new truths and observations, windows of {WINDOW} steps:\n")
     print(f"  {'model':>14}{'analysis':>17}{'forecast':>17}")
     for name, both in scores.items():

@@ -179,9 +179,9 @@ def test_simulator_and_emulator_see_the_same_observations(tmp_path, monkeypatch,
     calls, rng = [], np.random.default_rng(1)
 
     def cycled(method, start, window, cycles, leads, rng, progress, simulator):
-        assert window == 40 and leads == (0, 40) and progress
+        assert window == 40 and leads == (40,) and progress
         calls.append((method.propagator, start, rng.standard_normal(5), simulator))
-        return SimpleNamespace(analysis_rmse=scores[len(calls) - 1], forecast_rmse=scores)
+        return SimpleNamespace(analysis_rmse=scores[len(calls) - 1], forecast_rmse=scores[1:])
 
     scores = rng.uniform(size=(2, 5, 3))
     monkeypatch.setattr(twin, "cycled_fourdvar", cycled)
@@ -232,6 +232,12 @@ def test_the_version_is_said(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--version"])
     assert stop.value.code == 0 and capsys.readouterr().out == f"l96kit {version('l96kit')}\n"
+
+
+def test_a_command_is_wanted(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2 and "the following arguments are required: COMMAND" in capsys.readouterr().err
 
 
 def test_help_suffices(capsys):

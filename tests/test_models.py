@@ -146,6 +146,11 @@ def test_a_model_of_two_fields_passes_the_checks():
     assert found.taylor_slopes == pytest.approx((1, 2), abs=0.1)
 
 
+def test_parameters_have_names():
+    with pytest.raises(TypeError, match="parameters: expected .*string.*, found 3; each has a name"):
+        StencilModel(exchange, exchange_tl, exchange_ad, 2 * K, 1, {3: 1.0}, fields=2)
+
+
 def test_fields_must_fit():
     with pytest.raises(ValueError, match="sites: expected a multiple of fields = 2, found 9; it is the length of the"):
         StencilModel(exchange, exchange_tl, exchange_ad, 9, 1, {"rate": 1.0}, fields=2)

@@ -26,7 +26,7 @@ from l96kit import (
     twin,
 )
 from l96kit._progress import GROWTH, TURN, Pace, progress_bar, turns
-from l96kit.baselines import CycledFourDVar, climatology
+from l96kit.baselines import CycledFourDVar, ThreeDVar, climatology
 from l96kit.filters import EnKF, IEnKS
 from l96kit.kernels import _targets, launch
 from l96kit.networks import sq_net
@@ -316,14 +316,30 @@ def bars(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("name", WORK)
+FINE, WEAK = (FourDVar(Propagator(MODEL, 0.0125), model_cov=cov) for cov in (None, np.ones(SITES)))
+WITH_BARS = {
+    **WORK,
+    "function": lambda progress=False: lorenz96.trajectory(X, 8.0, 0.01, 4, progress=progress),
+    "function, tangent": lambda progress=False: lorenz96.trajectory_tl(X, 8.0, 0.01, 4, X_TL, progress=progress),
+    "function, adjoint": lambda progress=False: lorenz96.trajectory_ad(X, 8.0, 0.01, Y_AD, progress=progress),
+    "loss": lambda progress=False: TRAINING.loss(np.ones(20), Y, progress=progress),
+    "trajectory of 4D-Var": lambda progress=False: FINE.trajectory(X, 5, progress=progress),
+    "trajectory with errors": lambda progress=False: WEAK.trajectory(X, 5, np.zeros((4, *X.shape)), progress=progress),
+    "3D-Var": lambda progress=False: ThreeDVar(np.eye(SITES)).assimilate(SLOW, OBSERVATIONS, X, 3, progress=progress),
+    "ensemble": lambda progress=False: replace(EXPERIMENT).ensemble(4, progress=progress),
+    "run": lambda progress=False: replace(EXPERIMENT).run(EnKF(6), progress=progress),
+    "sweep": lambda progress=False: replace(EXPERIMENT).sweep(EnKF(6), inflation=[1.0, 1.1], progress=progress),
+}
+
+
+@pytest.mark.parametrize("name", WITH_BARS)
 def test_long_work_has_a_bar_if_it_is_wanted_and_seen(name, bars, monkeypatch, capsys):
-    WORK[name](progress=True)
+    WITH_BARS[name](progress=True)
     assert not bars  # in a pipe
     monkeypatch.setattr(_progress, "is_watched", lambda: True)
-    WORK[name]()
+    WITH_BARS[name]()
     assert not bars
-    WORK[name](progress=True)
+    WITH_BARS[name](progress=True)
     assert bars and all(bar.n == bar.total or bar.total is None for bar in bars) and all(bar.n for bar in bars)
     assert all(bar.delay == 0.5 for bar in bars)  # seconds, as is said
 

@@ -80,6 +80,11 @@ BAD = {
     "no divisor": (lambda: observe(TRUTH, 5, 1.0, RNG, True), ValueError, "number: expected a divisor of 12 sites"),
     "sigma": (lambda: observe(TRUTH, 5, "a", RNG), TypeError, "sigma: expected a number, found 'a'"),
     "leads": (lambda: cycled_fourdvar(METHOD, START, 4, 1, leads=(2, 0)), ValueError, "leads: expected whole numbers"),
+    "a lead before": (
+        lambda: cycled_fourdvar(METHOD, START, 4, 1, leads=(-1, 2)),
+        ValueError,
+        "leads: expected whole numbers",
+    ),
     "no leads": (lambda: cycled_fourdvar(METHOD, START, 4, 1, leads=()), ValueError, "leads: expected whole numbers"),
     "simulator": (
         lambda: cycled_fourdvar(METHOD, START, 4, 1, simulator=PROPAGATOR.model),

@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from l96kit import Emulator, FourDVar, Lorenz96, Propagator
+from l96kit._covariances import SquareRoot
 from l96kit._minimisers import MINIMISERS
 from l96kit.checks import taylor_test
 from l96kit.networks import sq_net, sq_net_of_lorenz96
@@ -405,6 +406,16 @@ BAD_COVARIANCES = {
 def test_bad_covariances(error, message, cov):
     with pytest.raises(error, match=message):
         FourDVar(PROPAGATOR, cov)
+
+
+@pytest.mark.parametrize("cov", [np.linspace(0.5, 2, 5), np.eye(5) + 0.3], ids=["variances", "covariance"])
+@pytest.mark.parametrize("leading", [(), (4,), (2, 3)])
+def test_a_square_root_is_solved_for_states_of_any_leading_axes(cov, leading):
+    root, x = SquareRoot(cov, 5, "cov"), np.random.default_rng(11).standard_normal((*leading, 5))
+    L = np.linalg.cholesky(cov if cov.ndim == 2 else np.diag(cov))
+    np.testing.assert_allclose(root.multiply(x), x @ L.T, rtol=1e-12)
+    np.testing.assert_allclose(root.multiply_transposed(x), x @ L, rtol=1e-12)
+    np.testing.assert_allclose(root.solve(x), np.linalg.solve(L, x.reshape(-1, 5).T).T.reshape(x.shape), rtol=1e-12)
 
 
 def test_a_covariance_may_be_asymmetric_by_its_rounding():
