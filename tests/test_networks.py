@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from l96kit import Emulator, Lorenz63, Lorenz96, Network, Propagator, StencilModel, dot_test, lyapunov_spectrum, store
 from l96kit import networks as nn
-from l96kit.checks import check_model
+from l96kit.checks import check_model, complex_step
+from l96kit.reference.networks import evaluate
 
 KNOWN = {"sqNet": (nn.sq_net(), nn.sq_net_of_lorenz96()), "bilinNet": (nn.bilin_net(), nn.bilin_net_of_lorenz96())}
 RNG = np.random.default_rng(0)
@@ -47,6 +50,60 @@ def test_a_network_is_added_to_a_model():
     alone = base.tendency(x) + Emulator(network, weights, 12).tendency(x)
     np.testing.assert_allclose(both.tendency(x), alone, rtol=0, atol=1e-13)
     assert set(Propagator(both, 0.01).step_ad(x, x)[1]) == {"F", "weights"}
+
+
+@st.composite
+def layers(draw):
+    """Layers of any kinds that read any channels of any layers before, some of them several."""
+    channels, found = [1], []
+
+    def source():
+        number = draw(st.integers(0, len(channels) - 1))
+        start = draw(st.integers(0, channels[number] - 1))
+        return number, start, draw(st.integers(start + 1, channels[number]))
+
+    for number in range(draw(st.integers(1, 6))):
+        kind = draw(st.sampled_from(["convolution", "product", "sum", "relu", "leaky_relu", "tanh", "square"]))
+        one, other, count = source(), source(), draw(st.integers(1, 4))
+        if kind == "convolution":
+            width = draw(st.integers(1, 3)) if number < 2 else 1
+            found.append(nn.convolution(count, width, [one, other][: draw(st.integers(1, 2))], draw(st.booleans())))
+            channels.append(count)
+        elif kind == "product":
+            found.append(nn.product((one, other), count))
+            channels.append(count)
+        elif kind == "sum":
+            width = min(one[2] - one[1], other[2] - other[1])
+            found.append(nn.add([(number, start, start + width) for number, start, _ in (one, other)]))
+            channels.append(width)
+        else:
+            of = [one, other][: draw(st.integers(1, 2))]
+            found.append(getattr(nn, kind)(of))
+            channels.append(sum(stop - start for _, start, stop in of))
+    return [*found, nn.convolution(1, of=[source(), source()])]
+
+
+@settings(max_examples=60)
+@given(layers(), st.integers(0, 2**32 - 1))
+def test_layers_may_read_what_they_like(layers, seed):
+    """Of whatever layers, a network and its derivatives are those of its formula."""
+    rng, network = np.random.default_rng(seed), Network(layers)
+    x, x_tl, y_ad = rng.standard_normal((3, 3, 8))
+    weights, weights_tl = rng.uniform(-1, 1, (2, network.size))
+    emulator = Emulator(network, weights, 8)
+
+    def formula(x, weights):
+        return evaluate(network.layers, weights, x)
+
+    y, y_tl = formula(x, weights), complex_step(formula, (x, weights), (x_tl, weights_tl))
+    scale = 1 + np.abs(y).max() + np.abs(y_tl).max()
+    np.testing.assert_allclose(emulator.tendency(x), y, rtol=0, atol=1e-11 * scale)
+    found = emulator.tendency_tl(x, x_tl, {"weights": weights_tl})
+    np.testing.assert_allclose(found, y_tl, rtol=0, atol=1e-11 * scale)
+    x_ad, parameters_ad = emulator.tendency_ad(x, y_ad)
+    back = (x_ad * x_tl).sum() + parameters_ad["weights"] @ weights_tl
+    scale += np.abs(x_ad).max() + np.abs(parameters_ad["weights"]).max()
+    assert (y_ad * y_tl).sum() == pytest.approx(back, rel=0, abs=1e-10 * scale)
 
 
 def test_sizes_are_those_of_the_paper():
