@@ -15,7 +15,8 @@ from scipy.sparse.linalg import aslinearoperator
 from l96kit import FourDVar, Lorenz96, Network, Propagator, Training, lyapunov_spectrum
 from l96kit._minimisers import MINIMISERS
 from l96kit._steps import steps_of
-from l96kit.baselines import CycledFourDVar, climatology
+from l96kit._training_run import Run
+from l96kit.baselines import Baseline, CycledFourDVar, climatology
 from l96kit.ensemble_variational import FourDEnVar
 from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS, ParticleFilter
 from l96kit.localization import Localization
@@ -283,16 +284,32 @@ def test_the_sites_of_operators():
     )
 
 
+NO_SITES = {"means": interpolation([0.5, 3.5], SITES), "tanh": at_sites([1, 2], SITES).pointwise("tanh")}
+
+
+@pytest.mark.parametrize("operator", NO_SITES.values(), ids=NO_SITES)
+def test_observations_of_no_single_sites_have_none(operator):
+    with pytest.raises(ValueError, match="sites: expected observations of single sites, found functions of several"):
+        _ = Observations(operator, np.zeros((2, operator.n))).sites
+
+
+def test_a_baseline_blew_up_where_a_number_of_its_last_state_did():
+    analysis = np.zeros((4, 3, SITES))
+    analysis[-1, 1, 2], analysis[0, 2, 0] = np.nan, np.inf
+    assert Baseline(analysis, analysis, np.zeros((4, 3)), np.zeros((4, 3))).blew_up.tolist() == [False, True, False]
+
+
 # --- training ---------------------------------------------------------------------------------------------------------
+
+SMALL = Network((convolution(3, 4), tanh(), convolution(2, 2), relu(), convolution(1)), "small")
 
 
 def test_histories_of_a_training():
     """Losses are means over the minibatches between validations, whatever their number."""
-    network = Network((convolution(3, 4), tanh(), convolution(2, 2), relu(), convolution(1)), "small")
     y = Propagator(Lorenz96(SITES, 8.0), 0.05).trajectory(setting(2)[0][0], 25)
     settings = {"batch": 8, "epochs": 3, "learning_rate": 0.01}
     each, pairs = (
-        Training(network, 0.05, validate_every=often, **settings).fit(y, y[:9], seeds=[4, 9]) for often in (1, 4)
+        Training(SMALL, 0.05, validate_every=often, **settings).fit(y, y[:9], seeds=[4, 9]) for often in (1, 4)
     )
     assert each.updates.tolist() == list(range(1, 19)) and pairs.updates.tolist() == [4, 8, 12, 16, 18]
     parts = np.split(each.training_losses, [4, 8, 12, 16])
@@ -301,6 +318,14 @@ def test_histories_of_a_training():
     np.testing.assert_array_equal(pairs.loss, pairs.validation_losses.min(axis=0))
     assert (pairs.learning_rates == 0.01).all() and pairs.converged.tolist() == [False] * 2 and pairs.seeds == (4, 9)
     np.testing.assert_array_equal(pairs.best, pairs.weights[pairs.loss.argmin()])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_training_keeps_its_state_in_the_precision_of_its_data(dtype):
+    run = Run.begin(Training(SMALL, 0.05), dtype, (3, 4), None)
+    for name in ("weights", "means", "squares", "best"):
+        own = getattr(run, name)
+        assert own.dtype == dtype and own.shape == (2, SMALL.size), name
 
 
 # --- 4D-Var -----------------------------------------------------------------------------------------------------------
@@ -414,6 +439,20 @@ class Uphill(Counted):
     def linearised(self, z):
         A, d = super().linearised(z)
         return A, -d
+
+
+class Lost:
+    """A cost whose gradient soon is no number, so that SciPy loses its way without a word."""
+
+    def cost(self, z):
+        return float(z @ z), 2 * z if np.abs(z).max() > 2.9 else np.full(3, np.nan)
+
+
+def test_a_minimiser_that_lost_its_way_stays_at_the_start_and_says_so():
+    start = np.array([3.0, -2.0, 1.0])
+    found = MINIMISERS["L-BFGS"](Lost(), start, 40, 1e-12)
+    assert found.converged is False and found.cost == start @ start and found.iterations <= found.evaluations
+    np.testing.assert_array_equal(found.z, start)
 
 
 def test_gauss_and_newton_give_up_where_every_step_leads_up():

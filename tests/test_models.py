@@ -146,6 +146,15 @@ def test_a_model_of_two_fields_passes_the_checks():
     assert found.taylor_slopes == pytest.approx((1, 2), abs=0.1)
 
 
+def test_parameters_may_differ_in_what_they_depend_on():
+    """On members and sites, on sites alone, on nothing."""
+    rng = np.random.default_rng(3)
+    x, F, G = rng.standard_normal((4, 2 * 9)), rng.uniform(8, 10, (4, 9)), rng.uniform(5, 6, 9)
+    found = VissioLucarini20(9, F, G, 0.7, 1.1)
+    alone = [VissioLucarini20(9, own, G, 0.7, 1.1).tendency(one) for one, own in zip(x, F)]
+    np.testing.assert_array_equal(found.tendency(x), alone)
+
+
 def test_parameters_have_names():
     with pytest.raises(TypeError, match="parameters: expected .*string.*, found 3; each has a name"):
         StencilModel(exchange, exchange_tl, exchange_ad, 2 * K, 1, {3: 1.0}, fields=2)

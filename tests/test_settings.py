@@ -27,8 +27,11 @@ NUMBERS = np.linspace(1.1, 1.5, SITES)
 SIGMA = np.broadcast_to(NUMBERS, VALUES.shape)
 
 
+DECAY = decay, decay_tl, decay_ad
+
+
 def decaying(parameters):
-    return StencilModel(decay, decay_tl, decay_ad, SITES, parameters=parameters)
+    return StencilModel(*DECAY, SITES, parameters=parameters)
 
 
 # how it is made of an array, and that array
@@ -94,6 +97,9 @@ def test_settings_are_plain_copies(setting):
 def test_numbers_become_those_of_python():
     made = {
         Lorenz96(np.int64(SITES), xr.DataArray(8.0)): {"K": int, "F": float},
+        StencilModel(*DECAY, np.int64(SITES), np.int8(1), {"r": 1.0}, fields=np.int16(1)): dict.fromkeys(
+            ("sites", "reach", "fields"), int
+        ),
         Propagator(Lorenz96(SITES), np.float32(0.5), threads=np.int8(2)): {"dt": float, "threads": int},
         ETKF(np.int16(4), np.array(1.5), rotation=np.True_): {"members": int, "inflation": float, "rotation": bool},
         IEnKS(4, lag=np.uint8(2), tolerance=np.array(0.5)): {"lag": int, "iterations": int, "tolerance": float},

@@ -27,6 +27,7 @@ from l96kit import (
 )
 from l96kit._progress import GROWTH, TURN, Pace, progress_bar, turns
 from l96kit.baselines import CycledFourDVar, ThreeDVar, climatology
+from l96kit.ensemble_variational import FourDEnVar
 from l96kit.filters import EnKF, IEnKS
 from l96kit.kernels import _targets, launch
 from l96kit.networks import sq_net
@@ -325,6 +326,9 @@ WITH_BARS = {
     "loss": lambda progress=False: TRAINING.loss(np.ones(20), Y, progress=progress),
     "trajectory of 4D-Var": lambda progress=False: FINE.trajectory(X, 5, progress=progress),
     "trajectory with errors": lambda progress=False: WEAK.trajectory(X, 5, np.zeros((4, *X.shape)), progress=progress),
+    "4DEnVar": lambda progress=False: FourDEnVar(6, window=2).assimilate(
+        SLOW, OBSERVATIONS, ensembles(6), 3, rng=np.random.default_rng(5), progress=progress
+    ),
     "3D-Var": lambda progress=False: ThreeDVar(np.eye(SITES)).assimilate(SLOW, OBSERVATIONS, X, 3, progress=progress),
     "ensemble": lambda progress=False: replace(EXPERIMENT).ensemble(4, progress=progress),
     "run": lambda progress=False: replace(EXPERIMENT).run(EnKF(6), progress=progress),
