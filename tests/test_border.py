@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from l96kit import Lorenz96, Propagator
+from l96kit import Lorenz96, Propagator, Training
+from l96kit.networks import sq_net
 from l96kit.reference import lorenz96 as reference
 from l96kit.reference import runge_kutta
 
@@ -234,8 +235,9 @@ def test_cuda_asked_for_and_absent():
     try:
         require_cuda()
     except RuntimeError:
-        with pytest.raises(RuntimeError, match="^device: expected .*, found .*take device='cpu'"):
-            Propagator(MODEL, DT, device="cuda")
+        for make in (lambda: Propagator(MODEL, DT, device="cuda"), lambda: Training(sq_net(), DT, device="cuda")):
+            with pytest.raises(RuntimeError, match="^device: expected .*, found .*take device='cpu'"):
+                make()
     else:
         assert Propagator(MODEL, DT, device="cuda").step(X).shape == X.shape
 

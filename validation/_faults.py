@@ -46,12 +46,12 @@ def find(node, names):
     )
 
 
-def faults_in(tree, path, function, node, variants):
+def faults_in(tree, path, function, node, variants, guards=False):
     """All faults in a function: `variants(node, parent, known)` says what a slip could have made of a node; `known` are
-    the names that the function uses."""
+    the names that the function uses. `guards`: also in tests that end in an error."""
     known = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
     known |= {argument.arg for argument in ast.walk(node) if isinstance(argument, ast.arg)}
-    for statement, parent, key, index, child in _children(node, node):
+    for statement, parent, key, index, child in _children(node, node, guards):
         before = _in_words(statement)
         for variant in variants(child, parent, known):
             _put(parent, key, index, variant)
@@ -62,10 +62,10 @@ def faults_in(tree, path, function, node, variants):
             yield Fault(path, function, before, after, source)
 
 
-def _children(node, statement):
+def _children(node, statement, guards):
     """(statement, parent, field, position in a list or None, child) for all nodes below.
 
-    Left out are tests that end in an error, and what `_launch` and `_run` are told, beside the arrays, about threads.
+    Left out are what errors say, and what `_launch` and `_run` are told, beside the arrays, about threads.
     """
     for key, value in ast.iter_fields(node):
         if key in ("decorator_list", "args") and isinstance(node, ast.FunctionDef):
@@ -73,12 +73,12 @@ def _children(node, statement):
         for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
             if not isinstance(child, ast.AST) or isinstance(child, (ast.Raise, ast.JoinedStr, ast.expr_context)):
                 continue
-            if isinstance(child, ast.If) and isinstance(child.body[-1], ast.Raise):
+            if isinstance(child, ast.If) and isinstance(child.body[-1], ast.Raise) and not guards:
                 continue
             within = child if isinstance(child, ast.stmt) else statement
             yield within, node, key, index, child
             if not (isinstance(child, ast.Call) and called(child) in ("_launch", "_run")):
-                yield from _children(child, within)
+                yield from _children(child, within, guards)
 
 
 def _put(parent, key, index, child):
