@@ -3,11 +3,12 @@
 `cuda` must be a global of this module, since the simulator puts its own in its place.
 """
 
+from importlib import import_module
 from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
-from numba import cuda
+from numba import config, cuda
 
 from l96kit.kernels._compilers import FASTMATH, garbage_waits, signals_held_back
 from l96kit.kernels._targets import Team, inline
@@ -122,4 +123,9 @@ def as_device(x):
 
 
 def is_available():
-    return cuda.is_available()
+    """Whether there is a GPU; an AttributeError says that the compiler does not know NumPy as it is."""
+    if not cuda.is_available():
+        return False
+    if not config.ENABLE_CUDASIM:
+        import_module("numba.cuda.cudaimpl")  # what else is first imported as a kernel compiles
+    return True

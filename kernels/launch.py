@@ -323,6 +323,11 @@ def require_cuda():
         raise RuntimeError(
             f"device: expected CUDA, found no package for it ({problem}); install l96kit[cuda] or take device='cpu'"
         ) from None
+    except AttributeError as problem:
+        raise RuntimeError(
+            f"device: expected a NumPy that numba-cuda can compile for, found NumPy {np.__version__} ({problem}); "
+            "install l96kit[cuda], which has an older one, or take device='cpu'"
+        ) from None
     if not available:
         raise RuntimeError("device: expected an NVIDIA GPU with its driver, found none; take device='cpu'")
 

@@ -164,6 +164,22 @@ def test_the_dot_test_is_its_formula():
     assert found == pytest.approx(expected, rel=1e-12) and found > 1e-3
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions_under_test_get_the_precision_that_they_take(dtype):
+    """Of x, of y or of what the tangent returns, also where the tester draws or moves them."""
+    given = set()
+
+    def double(x):
+        given.add(x.dtype)
+        return 2 * x
+
+    x = np.linspace(1.0, 2.0, 5, dtype=dtype)
+    dot_test(double, double, x)
+    dot_test(double, double, x, y=x)
+    taylor_test(double, double, x)
+    assert given == {np.dtype(dtype)}
+
+
 @pytest.mark.parametrize("factor, slopes", [(1.0, (1, 2)), (1.01, (1, 1)), (0.0, (1, 1))])
 @pytest.mark.parametrize("unit", [1e-8, 1.0, 3.0])
 def test_taylor_slopes_tell_a_tangent_that_is_a_little_off(factor, slopes, unit):

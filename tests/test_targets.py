@@ -227,6 +227,28 @@ def test_the_simulator_agrees_with_the_reference():
         assert not failures(numbers, dtype), (OPERATORS[index].name, numbers)
 
 
+NEWER_NUMPY = """
+import numpy
+from numba import cuda
+from l96kit import Lorenz96, Propagator
+
+del numpy.row_stack  # as NumPy 2.5 did, which numba-cuda asks for
+cuda.is_available = lambda: True
+try:
+    Propagator(Lorenz96(5, 8.0), 0.05, device="cuda")
+except RuntimeError as problem:
+    assert "expected a NumPy that numba-cuda can compile for, found NumPy" in str(problem), problem
+    assert "take device='cpu'" in str(problem), problem
+else:
+    raise AssertionError("a NumPy that numba-cuda does not know: expected a refusal")
+"""
+
+
+def test_a_numpy_that_the_compiler_does_not_know_is_refused_before_any_work():
+    done = subprocess.run([sys.executable, "-c", NEWER_NUMPY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_shared_memory_is_counted_in_bytes():
     for dtype, numbers in (("float64", 48 * 1024 // 8), ("float32", 48 * 1024 // 4)):
         assert _cuda.fits_shared_memory(3, numbers // 3, dtype)

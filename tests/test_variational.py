@@ -354,7 +354,7 @@ BAD_OBSERVATIONS = {
     "a covariance with gaps": (
         ValueError,
         "numbers everywhere with a covariance, found NaN",
-        {"sites": [[1]], "values": [[np.nan]], "cov": np.eye(1)},
+        {"sites": [[1, 2]], "values": [[0.0, np.nan]], "cov": np.eye(2)},
     ),
     "a covariance of another size": (
         ValueError,

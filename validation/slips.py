@@ -31,7 +31,7 @@ PATIENCE = 600  # seconds of computing, after which a fault counts as noticed
 _RESULTS = ("test_every_number.py", "test_every_setting.py", "test_guards.py")
 _BORDER = ("test_objects.py", "test_settings.py", "test_memory.py", "test_border.py")  # of the whole interface
 TESTS = {
-    "_arrays.py": ("test_read_as_meant.py",),
+    "_arrays.py": ("test_read_as_meant.py", "test_sums.py", "test_models.py"),
     "_blas.py": ("test_blas.py",),
     "_covariances.py": ("test_every_setting.py", "test_variational.py"),
     "_cycles.py": (*_RESULTS, "test_twin_experiments.py", "test_filters.py", "test_baselines.py"),
