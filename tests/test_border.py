@@ -194,6 +194,11 @@ BAD_CHOICES = {
         TypeError,
         "parameters_tl: expected a dict of name -> value, found list; pass a dict",
     ),
+    "parameter's change in words": (
+        lambda: MODEL.tendency_tl(X, X, {"F": "more"}),
+        TypeError,
+        "F: expected real numbers, found ",
+    ),
     "parameter's change of wrong shape": (
         lambda: MODEL.tendency_tl(X, X, {"F": np.ones(K - 1)}),
         ValueError,

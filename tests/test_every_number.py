@@ -422,6 +422,17 @@ class Counted:
         return operator, np.concatenate([[-z @ z], 1 - z])
 
 
+def test_iterations_are_limited_and_the_evaluations_that_a_line_search_takes_are_not():
+    """Of a valley whose walls rise with the fourth power, each iteration takes several."""
+
+    class Valley:
+        def cost(self, z):
+            return (z**4).sum() + 1e-3 * ((z - 1) ** 2).sum(), 4 * z**3 + 2e-3 * (z - 1)
+
+    found = MINIMISERS["L-BFGS"](Valley(), np.array([100.0, -3.0, 0.5]), 3, 1e-12)
+    assert found.iterations == 3 and found.evaluations > 4 and not found.converged
+
+
 def test_gauss_and_newton_count_what_they_ask_for():
     problem = Counted()
     found = MINIMISERS["Gauss-Newton"](problem, np.array([3.0, -2.0, 1.0]), 40, 1e-12)

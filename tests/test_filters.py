@@ -5,8 +5,19 @@ import warnings
 import numpy as np
 import pytest
 
-from l96kit import Emulator, KuramotoSivashinsky, Lorenz63, Lorenz96, Propagator, StencilModel, scores
+from l96kit import (
+    Emulator,
+    KuramotoSivashinsky,
+    Lorenz63,
+    Lorenz96,
+    Propagator,
+    StencilModel,
+    VissioLucarini20,
+    filters,
+    scores,
+)
 from l96kit._random import child
+from l96kit.ensemble_variational import FourDEnVar
 from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS, ParticleFilter
 from l96kit.localization import Localization, ring_distance
 from l96kit.networks import sq_net, sq_net_of_lorenz96
@@ -286,6 +297,55 @@ def test_a_local_filter_of_infinite_radius_is_the_global_one():
     np.testing.assert_allclose(one.ensemble, other.ensemble, atol=1e-10)
 
 
+@pytest.mark.parametrize("method", [LETKF, FourDEnVar])
+def test_fields_of_one_site_lie_at_no_distance(method):
+    """What is observed of a site changes all of its fields, and no other site that is out of reach."""
+    still, rng = Propagator(VissioLucarini20(6), 1e-9, "euler"), np.random.default_rng(18)
+    ensemble, observations = 5 + rng.standard_normal((9, 12)), Observations(at_sites([4], 12), [[3.0]], 0.5)
+    found = method(9, localization=Localization(0.5, "step")).assimilate(still, observations, ensemble, rng=rng)
+    changed = np.abs(found.ensemble - ensemble).max(axis=0) > 1e-3
+    assert np.flatnonzero(changed).tolist() == [4, 10]
+
+
+def test_observations_of_later_windows_lie_where_they_were_made():
+    """A window of two times does not begin with the first of three turns of the operator."""
+    still, rng = Propagator(Lorenz96(SITES, 8.0), 1e-9, "euler"), np.random.default_rng(21)
+    ensemble, values = 5 + rng.standard_normal((9, SITES)), np.full((4, 1), np.nan)
+    values[2:] = 3.0
+    observations = Observations(at_sites([[1], [4], [7]], SITES), values, 0.5)
+    method = FourDEnVar(9, window=2, localization=Localization(0.5, "step"))
+    found = method.assimilate(still, observations, ensemble, rng=rng)
+    assert np.flatnonzero(np.abs(found.ensemble - ensemble).max(axis=0) > 1e-3).tolist() == [1, 7]
+
+
+def test_members_that_equal_the_truth_lie_below_or_above_it_by_chance_alike_in_all_experiments():
+    start = PROPAGATOR.forecast(np.random.default_rng(22).standard_normal((1, SITES)), 2000)
+    truth = PROPAGATOR.trajectory(np.repeat(start, 2, axis=0), 60 * EVERY, EVERY)[1:]
+    nothing = Observations(every_site(SITES), np.full_like(truth, np.nan), 1.0)
+    ensemble = np.repeat(start, 2, axis=0)[:, None].repeat(4, axis=1)
+    found = ETKF(4).assimilate(PROPAGATOR, nothing, ensemble, EVERY, truth)
+    expected = 60 * SITES / 5
+    assert (np.abs(found.forecast_ranks - expected) < 5 * expected**0.5).all()
+    np.testing.assert_array_equal(found.forecast_ranks[0], found.forecast_ranks[1])
+
+
+@pytest.mark.parametrize("numbers", [7, 250])
+def test_random_numbers_of_all_experiments_are_drawn_a_few_cycles_at_a_time(numbers, monkeypatch):
+    drawn, original = [], filters._drawn
+
+    def counted(*asked):
+        found = original(*asked)
+        drawn.append(found.size)
+        return found
+
+    monkeypatch.setattr(filters, "_drawn", counted)
+    monkeypatch.setattr(filters, "BLOCK_NUMBERS", numbers)
+    truth, observations, ensemble = setting(5, every_site(SITES), np.random.default_rng(19))
+    EnKF(5).assimilate(PROPAGATOR, observations, ensemble, EVERY, rng=np.random.default_rng(20))
+    of_a_cycle = EXPERIMENTS * 5 * SITES
+    assert max(drawn) <= max(numbers, of_a_cycle) and sum(drawn) == CYCLES * of_a_cycle
+
+
 def test_nothing_observed_is_a_forecast():
     rng = np.random.default_rng(9)
     truth, observations, ensemble = setting(6, every_site(SITES), rng)
@@ -383,6 +443,17 @@ def test_an_ensemble_that_blows_up_leaves_the_others_alone():
     assert np.isnan(found.analysis_rmse[-1, 0]) and np.isnan(found.analysis[-1, 0]).all()
     np.testing.assert_array_equal(found.ensemble[1], expected.ensemble[1])
     assert found.analysis_ranks[0].sum() == SITES * np.isfinite(found.analysis_rmse[:, 0]).sum()  # not of what is NaN
+
+
+@pytest.mark.parametrize("method", [EnKF(6), ETKF(6), IEnKS(6, lag=1, iterations=2), LETKF(6)], ids=repr)
+def test_an_ensemble_whose_squares_leave_the_numbers_of_its_precision_is_lost(method):
+    """Also if it comes back into them while the smoother's window moves on."""
+    rng = np.random.default_rng(14)
+    _, observations, ensemble = setting(6, every_site(SITES), rng, dtype=np.float32)
+    ensemble[0] *= np.float32(1e25)
+    found = method.assimilate(PROPAGATOR, observations, ensemble, EVERY, rng=rng)
+    assert found.blew_up.tolist() == [True, False] and np.isnan(found.ensemble[0]).all()
+    assert np.isfinite(found.ensemble[1]).all()
 
 
 def root(x):
@@ -518,6 +589,14 @@ def test_what_was_checked_cannot_be_changed():
             own[:] = 0
 
 
+@pytest.mark.parametrize("shape", [(3, 1), (3, SITES)])
+def test_errors_that_change_have_no_one_covariance(shape):
+    sigma = np.linspace(1.0, 2.0, np.prod(shape)).reshape(shape)
+    observations = Observations(every_site(SITES), np.zeros((3, SITES)), sigma)
+    with pytest.raises(ValueError, match="the same sigma at all times, found several"):
+        _ = observations.covariance
+
+
 def test_what_single_precision_cannot_hold_is_refused():
     single = ENSEMBLE.astype(np.float32)
     large = Observations(every_site(SITES), np.full((3, SITES), 1e300))
@@ -526,3 +605,6 @@ def test_what_single_precision_cannot_hold_is_refused():
             ETKF(4).assimilate(PROPAGATOR, *given, single)
     with pytest.raises(ValueError, match="truth: expected numbers within the range of float32"):
         ETKF(4).assimilate(PROPAGATOR, OBSERVED, single, truth=np.full((3, SITES), 1e300))
+    for sigma in (1e20, 1e-20):  # 1 / sigma^2 has lost digits, or is infinite
+        with pytest.raises(ValueError, match="sigma: expected variances whose inverse is within the range of float32"):
+            ETKF(4).assimilate(PROPAGATOR, Observations(every_site(SITES), np.zeros((3, SITES)), sigma), single)

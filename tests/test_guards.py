@@ -17,6 +17,7 @@ from l96kit.filters import ETKF, LETKF, EnKFN, IEnKS, ParticleFilter
 from l96kit.localization import SMALLEST, Localization
 from l96kit.observation_operators import every_site, linear
 from l96kit.observations import Observations
+from l96kit.reference import ensemble as reference
 
 SITES, EVERY = 12, 3
 PROPAGATOR = Propagator(Lorenz96(SITES, 8.0), 0.01, "euler")
@@ -142,6 +143,15 @@ def test_no_more_states_wait_than_were_allowed_and_no_more_is_computed_than_need
         assert advances == intervals - 1
 
 
+@pytest.mark.parametrize("departure", [3.0, 1e2, 1e4])
+def test_the_inflation_of_the_finite_size_filter_is_that_of_the_lowest_cost(departure):
+    """Also far beyond the spread."""
+    observations, ensemble, forecast = setting(9, departure)
+    found = EnKFN(9).assimilate(PROPAGATOR, observations, ensemble, EVERY)
+    expected = reference.finite_size(forecast, forecast, observations.values[0, 0], 0.25 * np.eye(SITES))
+    assert np.abs(found.ensemble[0] - expected).max() < 1e-6 * np.abs(expected).max()
+
+
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +172,13 @@ def test_the_dot_test_is_its_formula():
     assert u.shape == (5,) and v.shape == (3,)
     expected = abs((A @ u) @ v - u @ (C.T @ v)) / (np.linalg.norm(A @ u) * np.linalg.norm(v))
     assert found == pytest.approx(expected, rel=1e-12) and found > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions_of_numbers_whose_squares_are_beyond_all_numbers(dtype):
+    x = np.full(3, np.sqrt(np.finfo(dtype).max) * 1e3, dtype)
+    first, second = taylor_test(lambda x: 2 * x, lambda h: 2 * h, x, direction=x / dtype(4))
+    assert first == pytest.approx(1.0) and second == np.inf  # a linear function
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -63,6 +63,14 @@ def test_distances_go_the_shorter_way_round():
     assert ring_distance(0.5, 39.75, 40) == 0.75
 
 
+@pytest.mark.parametrize("taper", ["gaspari-cohn", "gauss", "step"])
+def test_the_sign_of_a_distance_does_not_matter(taper):
+    distance = np.linspace(0, 20, 41)
+    found = Localization(3.0, taper).coefficients(-distance)
+    np.testing.assert_array_equal(found, Localization(3.0, taper).coefficients(distance))
+    np.testing.assert_array_equal(gaspari_cohn(-distance, 4.0), gaspari_cohn(distance, 4.0))
+
+
 @pytest.mark.parametrize("radius", [0, -1.0, np.nan])
 def test_a_radius_must_be_positive(radius):
     with pytest.raises(ValueError, match="radius: expected a positive finite number of sites, or infinity for none"):

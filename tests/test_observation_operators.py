@@ -59,6 +59,12 @@ def test_matrices_and_interpolation():
     np.testing.assert_allclose(interpolation([0.25, 3.0, 11.5], SITES).places(SITES)[0], [0.25, 3.0, 11.5], atol=0.1)
 
 
+def test_observations_lie_where_the_states_are_that_count_most():
+    matrix = np.zeros((3, SITES))
+    matrix[0, 7], matrix[1, [2, 4]], matrix[2, 5] = -1.0, (-1.0, -3.0), 2.0
+    np.testing.assert_allclose(linear(matrix).places(SITES)[0], [7.0, 3.5, 5.0], atol=0.2)
+
+
 def doubled(x):
     return 2 * x * x
 

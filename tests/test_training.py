@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from l96kit import Emulator, Lorenz96, Network, Propagator, Training, networks, store, training
 from l96kit._training_run import Run
-from l96kit.networks import convolution, relu, sq_net, sq_net_of_lorenz96, tanh
+from l96kit.networks import convolution, relu, sq_net, sq_net_of_lorenz96, square, tanh
 from l96kit.training import Trained
 
 NETWORK = Network((convolution(3, 4), tanh(), convolution(2, 2), relu(), convolution(1)), "small")
@@ -63,6 +63,27 @@ def test_all_regions_together_are_the_whole_ring(region, rollout):
     np.testing.assert_allclose(J_parts, J, rtol=1e-13)
     np.testing.assert_allclose(gradient_parts, gradient, atol=1e-13 * np.abs(gradient).max())
     np.testing.assert_allclose(parts.loss(weights, y), J, rtol=1e-13)
+
+
+def test_regions_have_the_halo_of_the_base_too():
+    """A network that looks at its own site alone, added to a model that looks further."""
+    y, network = trajectories(4, sites=24), Network([convolution(2), square(), convolution(1)])
+    weights = 0.1 * np.random.default_rng(1).standard_normal(network.size)
+    whole = Training(network, 0.05, base=Lorenz96(40, 8.0))
+    assert whole.model.sight == (2, 2) and whole.halo == (8, 8)
+    (J, gradient), (J_parts, gradient_parts) = (
+        training.gradient(weights, y) for training in (whole, replace(whole, region=6))
+    )
+    np.testing.assert_allclose(J_parts, J, rtol=1e-13)
+    np.testing.assert_allclose(gradient_parts, gradient, atol=1e-13 * np.abs(gradient).max())
+
+
+def test_what_the_bar_of_a_training_shows():
+    run = Run.begin(Training(NETWORK, 0.05, learning_rate=0.1), np.dtype(float), (0, 1, 2), None)
+    assert run.summary() == {"rate": "1e-01", "seeds": 3}
+    run.updates, run.best_loss, run.rates = np.ones(1), np.array([3.0, 0.25, 1.0]), np.array([1e-3, 1e-2, 1e-4])
+    run.active[:] = [True, False, True]
+    assert run.summary() == {"best": "0.25", "rate": "1e-02", "seeds": 2}
 
 
 def test_pieces_of_a_ring_give_what_their_inner_sites_give_in_the_ring():
@@ -269,6 +290,15 @@ def _done(folder):
     return store.load(path)[1]["done"] if path.exists() else -1
 
 
+def _with_one_other_number(training):
+    """Trainings with another number in one of the fields, by its name; more epochs are the same training."""
+    numbers = {f.name: getattr(training, f.name) for f in fields(training) if f.name not in ("epochs", "threads")}
+    numbers = {name: number for name, number in numbers.items() if type(number) in (int, float)}  # no flag
+    assert {"rate_factor", "patience", "learning_rate", "batch"} <= set(numbers)
+    other = {name: number + 1 if isinstance(number, int) else number / 2 for name, number in numbers.items()}
+    return {name: replace(training, **{name: number}) for name, number in other.items()}
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     y, path = trajectories(40), tmp_path / "run.h5"
     training = Training(NETWORK, 0.05, batch=8, epochs=1)
@@ -280,10 +310,10 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         (replace(training, network=sq_net()), y, 1, "network, data or first weights"),
         (replace(training, base=Lorenz96(12, 8.0)), y, 1, "base"),
         (replace(training, dt=np.float64(0.1)), y, 1, "dt"),
-        (replace(training, patience=training.patience + 1), y, 1, "patience"),
+        *((changed, y, 1, name) for name, changed in _with_one_other_number(training).items()),
     ):
         with pytest.raises(
-            ValueError, match=f"checkpoint: expected one of this training, .* other {named}; name another"
+            ValueError, match=f"checkpoint: expected one of this training, .* other {named}.*; name another"
         ):
             other.fit(data, seeds=seeds, checkpoint=path)
     mine = tmp_path / "mine.h5"

@@ -295,8 +295,8 @@ def bars(monkeypatch):
     found = []
 
     class Bar:
-        def __init__(self, total, delay=0, **_):
-            self.total, self.n, self.delay = total, 0, delay
+        def __init__(self, total, delay=0, unit_scale=None, **_):
+            self.total, self.n, self.delay, self.unit_scale = total, 0, delay, unit_scale
             found.append(self)
 
         def __enter__(self):
@@ -348,10 +348,20 @@ def test_long_work_has_a_bar_if_it_is_wanted_and_seen(name, bars, monkeypatch, c
     assert all(bar.delay == 0.5 for bar in bars)  # seconds, as is said
 
 
+def test_many_units_are_counted_by_thousands(bars, monkeypatch):
+    monkeypatch.setattr(_progress, "is_watched", lambda: True)
+    for total in (None, 9_999, 10_000):
+        with _progress.progress_bar(total, "steps"):
+            pass
+    assert [bar.unit_scale for bar in bars] == [False, False, True]
+
+
 def test_nothing_is_written_to_a_pipe(capfd):
     with progress_bar(3, "steps") as bar:
         bar.update(3)
     assert capfd.readouterr() == ("", "")
+    with pytest.raises(TypeError, match="progress: expected True or False, found 'no'"), progress_bar(3, "x", "no"):
+        pass
 
 
 LENGTHS = {"steps", "cycles", "states", "truths", "trajectories", "observations", "leads", "members"}

@@ -104,3 +104,11 @@ def test_what_does_not_fit_is_refused(kind):
     call, error, message = BAD[kind]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_time_is_a_whole_number_of_steps_though_its_quotient_is_none():
+    propagator = Propagator(Lorenz96(9, 8.0), 0.1)
+    assert 0.3 / propagator.dt < 3
+    start = np.random.default_rng(0).standard_normal((2, 9))
+    found = spun_up(propagator, 2, 0.3, np.random.default_rng(0))
+    np.testing.assert_array_equal(found, propagator.forecast(start, 3))

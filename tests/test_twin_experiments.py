@@ -42,6 +42,14 @@ def test_the_truth_is_a_trajectory_of_the_simulator():
     np.testing.assert_array_equal(simulator.forecast(truth[0], 4), truth[1])
 
 
+def test_a_cycle_has_a_whole_number_of_steps_of_the_simulator():
+    """Also where their ratio is not quite 3 in double precision."""
+    simulator = Propagator(Lorenz96(SITES, 9.0), 0.0125, "euler")
+    assert 0.0375 / simulator.dt < 3
+    experiment = replace(EXPERIMENT, propagator=Propagator(Lorenz96(SITES, 9.0), 0.0375), simulator=simulator, every=1)
+    np.testing.assert_array_equal(simulator.forecast(experiment.truth[0], 3), experiment.truth[1])
+
+
 def test_all_that_is_true_comes_from_the_simulator():
     """Truth and first ensembles; the propagator makes forecasts."""
     simulator = Propagator(Lorenz96(SITES, 9.0), 0.005, "euler")
