@@ -143,12 +143,14 @@ def test_no_more_states_wait_than_were_allowed_and_no_more_is_computed_than_need
         assert advances == intervals - 1
 
 
-@pytest.mark.parametrize("departure", [3.0, 1e2, 1e4])
-def test_the_inflation_of_the_finite_size_filter_is_that_of_the_lowest_cost(departure):
-    """Also far beyond the spread."""
-    observations, ensemble, forecast = setting(9, departure)
-    found = EnKFN(9).assimilate(PROPAGATOR, observations, ensemble, EVERY)
-    expected = reference.finite_size(forecast, forecast, observations.values[0, 0], 0.25 * np.eye(SITES))
+@pytest.mark.parametrize(
+    "departure, sigma, strength", [(3.0, 0.5, 1.0), (1e2, 0.5, 1.0), (1e4, 0.5, 1.0), (1.2, 5.0, 0.1), (1.2, 5.0, 1.0)]
+)
+def test_the_inflation_of_the_finite_size_filter_is_that_of_the_lowest_cost(departure, sigma, strength):
+    """Also far beyond the spread, and where a small `strength` gives a second minimum to small innovations."""
+    observations, ensemble, forecast = setting(9, departure, sigma)
+    found = EnKFN(9, strength=strength).assimilate(PROPAGATOR, observations, ensemble, EVERY)
+    expected = reference.finite_size(forecast, forecast, observations.values[0, 0], sigma**2 * np.eye(SITES), strength)
     assert np.abs(found.ensemble[0] - expected).max() < 1e-6 * np.abs(expected).max()
 
 

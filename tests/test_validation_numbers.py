@@ -3,6 +3,8 @@
 What takes long, filters, peers and trainings, is replaced by what gives known numbers.
 """
 
+import os
+import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -21,8 +23,9 @@ from l96kit.validation import (
     fuzz,
     gradients,
     ptx,
+    speed,
 )
-from l96kit.validation._trained import emulator, simulated, simulator
+from l96kit.validation._trained import data, emulator, simulated, simulator
 
 
 def test_intervals_are_those_of_students_t():
@@ -117,6 +120,19 @@ def test_tuning_goes_through_the_whole_grid(monkeypatch):
     assert settings == len(calls) * len(filters.INFLATIONS) == 240 and least == 0.5
     own = best.members, best.inflation, best.rotation, best.localization.radius
     assert isinstance(best, LETKF) and own == (7, filters.INFLATIONS[-1], True, 4.0)
+
+
+def test_the_best_setting_is_scored_with_other_seeds_than_it_was_tuned_with(monkeypatch):
+    scored, options = [], SimpleNamespace(cycles=10, seeds=3, quick=False)
+    monkeypatch.setattr(filters, "choices", lambda *_: [("ETKF", 4, 0.5)])
+    monkeypatch.setattr(
+        filters, "tuned", lambda method, members, tuning, *_: (scored.append(tuning), ETKF(4), 0.0, 1)[1:]
+    )
+    monkeypatch.setattr(filters, "scores", lambda experiment, *_: scored.append(experiment) or np.zeros(2))
+    filters.table(next(iter(filters.SYSTEMS)), options)
+    tuning, *others = (set(experiment.seeds) for experiment in scored)
+    assert len(tuning) == 3 and len(others) == len(filters.STARTS)
+    assert all(len(own) == filters.SCORED and not own & tuning for own in others)
 
 
 def test_hours_of_dapper_are_projected_from_its_seconds(monkeypatch):
@@ -236,3 +252,42 @@ def test_kernels_that_spill_do_not_hold(spills, status, monkeypatch, capsys):
     monkeypatch.setattr(gradients, "run_all", lambda *_: [found])
     assert gradients.main(["--target", "ptx"]) == status
     assert ("spills: expected none, found 8 bytes" in capsys.readouterr().out) == bool(spills)
+
+
+# --- where results come from ------------------------------------------------------------------------------------------
+
+
+def test_a_commit_is_marked_where_files_differ_from_it(tmp_path, monkeypatch):
+    def git(*arguments):
+        own = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(own, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / "validation").mkdir()
+    source = tmp_path / "validation" / "source.py"
+    source.write_text("1\n")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "one")
+    monkeypatch.setattr(_record, "HERE", source.parent)
+    assert _record.provenance()["commit"] == git("rev-parse", "--short=12", "HEAD")
+    source.write_text("2\n")
+    assert _record.provenance()["commit"] == git("rev-parse", "--short=12", "HEAD") + "-dirty"
+
+
+def test_no_trajectory_serves_for_both_training_and_validation():
+    """Of 65 time units those from 5 to 52 and from 52 to 58.5, one state of each 0.05."""
+    training, validation = data(1200)
+    assert training.shape == (941, 1, 40) and validation.shape == (131, 1, 40)
+    np.testing.assert_array_equal(training[-1], validation[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system cannot keep a process on cores")
+def test_two_threads_have_all_cores_again(monkeypatch):
+    pinned = []
+    monkeypatch.setattr(speed, "pin", pinned.append)
+    monkeypatch.setattr(speed, "cores_of_this_process", lambda: [0, 1])
+    for name in ("against_peers", "scaling", "fresh_processes"):
+        monkeypatch.setattr(speed, name, lambda *_: [])
+    monkeypatch.setattr(speed._speed_spectral, "measure", lambda *_: [])
+    monkeypatch.setattr(speed, "two_threads", lambda _: [list(pinned)])
+    assert speed.measure([], True, "")["figures"] == [[[0], [0, 1]]]

@@ -76,7 +76,7 @@ TESTS = {
     "kernels/ensemble.py": ("test_every_number.py", "test_guards.py", "test_filters.py"),
     "kernels/filters.py": ("test_every_number.py", "test_guards.py", "test_filters.py"),
     "kernels/finite_size.py": ("test_guards.py", "test_filters.py"),
-    "kernels/gauss_newton.py": ("test_baselines.py",),
+    "kernels/gauss_newton.py": ("test_baselines.py", "test_turns.py"),
     "kernels/iterated.py": ("test_every_number.py", "test_filters.py"),
     "kernels/particles.py": ("test_guards.py", "test_every_number.py", "test_filters.py"),
     "kernels/rotations.py": ("test_every_number.py", "test_filters.py"),
