@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import h5py
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -32,6 +33,7 @@ class Run(NamedTuple):
 
     folder: Path
     text: str
+    left_open: set  # figures
 
 
 def interruptible():
@@ -48,9 +50,10 @@ def start(folder):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder, text = tmp_path_factory.mktemp("demo") / "whole", io.StringIO()
+    before = set(plt.get_fignums())
     with contextlib.redirect_stdout(text):
         assert main(["demo", "--out", str(folder), "--seed", "3", *SMALL]) == 0
-    return Run(folder, text.getvalue())
+    return Run(folder, text.getvalue(), set(plt.get_fignums()) - before)
 
 
 def test_the_demonstration(whole):
@@ -64,7 +67,7 @@ def test_the_demonstration(whole):
     figures = {
         f"{name}.png" for name in ("hovmoller", "rmse", "sensitivity", "growth", "lyapunov", "emulator", "filter")
     }
-    assert names == {"demo.h5", "emulator.h5"} | figures
+    assert names == {"demo.h5", "emulator.h5"} | figures and not whole.left_open
     jacobian, norm = re.search(r"Jacobian of one step +differs by (\S+) of (\S+)", whole.text).groups()
     assert float(jacobian) < 1e-3 * float(norm)
 
@@ -98,6 +101,9 @@ def test_the_file_of_the_demonstration_is_what_it_says(whole):
 
     exponent, deviation = found.lyapunov_exponent[0], found.lyapunov_spread[0]
     rows = [f"leading Lyapunov exponent    {exponent:.3f} +- {deviation:.3f} per"]
+    logarithms = np.log(found.gradient_length.values[30:])  # from 1.5 time units on
+    rate = np.polyfit(found.lead.values[30:], logarithms.sum(axis=1) / logarithms.shape[1], 1)[0]
+    rows.append(f"growth of adjoint gradients  {rate:.3f} per")
     ahead = [f"{found.emulator_rollout_rmse[step]:.1e}" for step in (1, 12, 60)]
     rows.append(f"RMSE after 1, 12, 60 steps   {', '.join(ahead)}\n")
     for window, steps in enumerate((8, 16)):
