@@ -1,9 +1,12 @@
 """Long work in turns: the same bits however it is cut, short launches, and what an interruption leaves."""
 
 import inspect
+import io
+import sys
 import threading
 from dataclasses import replace
 from itertools import count
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -362,6 +365,14 @@ def test_nothing_is_written_to_a_pipe(capfd):
     assert capfd.readouterr() == ("", "")
     with pytest.raises(TypeError, match="progress: expected True or False, found 'no'"), progress_bar(3, "x", "no"):
         pass
+
+
+def test_a_notebook_is_watched_and_a_pipe_is_not(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    assert not launch.is_watched()
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    assert launch.is_watched()
 
 
 LENGTHS = {"steps", "cycles", "states", "truths", "trajectories", "observations", "leads", "members"}
