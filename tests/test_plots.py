@@ -72,6 +72,10 @@ def test_masked_and_missing_numbers_stay_white():
         image = plots.hovmoller(field, 0.1, ax=plt.figure().add_subplot()).images[0]
         np.testing.assert_array_equal(image.get_array().mask, FIELD > 1)
         assert image.get_clim() == (FIELD[FIELD <= 1].min(), np.abs(FIELD[FIELD <= 1]).max())
+    largest = np.abs(FIELD[FIELD <= 1]).max()
+    for fields in ({"observed": missing, "truth": 0.5 * missing}, {"truth": 0.5 * missing, "observed": missing}):
+        figure = plots.hovmollers(fields, 0.1)
+        assert {ax.images[0].get_clim() for ax in figure.axes[:2]} == {(-largest, largest)}
     plt.close("all")
 
 

@@ -56,6 +56,7 @@ MATRICES = {
     "one row": lambda rng: rng.standard_normal((1, 3)),
     "of small rank": lambda rng: rng.standard_normal((20, 3)) @ rng.standard_normal((3, 12)),
     "rows that repeat": lambda rng: rng.standard_normal((4, 9))[[0, 1, 1, 2, 3, 0]],
+    "tall, its first row far longer": lambda rng: np.vstack([1e4 * np.eye(5)[:1], rng.standard_normal((30, 5))]),
     "zero": lambda rng: np.zeros((6, 4)),
     "rows of very different length": lambda rng: np.geomspace(1e6, 1e-6, 8)[:, None] * rng.standard_normal((8, 30)),
 }
