@@ -4,20 +4,32 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from l96kit import Lorenz63, Lorenz96, Propagator, Training, VissioLucarini20, complex_step, kaplan_yorke_dimension
+from l96kit import (
+    FourDVar,
+    Lorenz63,
+    Lorenz96,
+    Propagator,
+    Training,
+    VissioLucarini20,
+    complex_step,
+    kaplan_yorke_dimension,
+    plots,
+)
 from l96kit.baselines import climatology
 from l96kit.checks import check_model, dot_test, taylor_test
 from l96kit.ensemble_variational import FourDEnVar
-from l96kit.filters import LETKF
+from l96kit.filters import ETKF, LETKF
 from l96kit.localization import Localization, places_of, ring_distance
 from l96kit.networks import sq_net
-from l96kit.observation_operators import every_site, interpolation, linear, random_sites, rotating
+from l96kit.observation_operators import at_sites, every_site, interpolation, linear, random_sites, rotating
 from l96kit.observations import Observations, observe
 from l96kit.scores import crps, rank_histogram, rmse, spread
+from l96kit.twin_experiments import TwinExperiment
 
 RNG = np.random.default_rng(0)
 SITES = 9
 PROPAGATOR = Propagator(Lorenz96(SITES, 8.0), 0.05)
+WINDOWS = at_sites(np.arange(3)[None, :, None], SITES)  # one site for each of three windows
 X = 8 + RNG.standard_normal((4, SITES))
 MASKED = np.ma.array(X, mask=np.arange(X.size).reshape(X.shape) == 20)
 
@@ -243,6 +255,78 @@ REFUSED = {
     "no truth": (lambda: observe(None, 3, 1.0, RNG), TypeError, "truth: expected float32 or float64, found NoneType"),
     "sites of a score": (lambda: rmse(X, X[:, :1]), ValueError, "truth: expected states of as many sites as x"),
     "a score of a number": (lambda: rmse(3.0, 4.0), ValueError, "truth: expected states of as many sites"),
+    "a window that there is not": (lambda: WINDOWS[3], IndexError, "window: expected a number below 3, found 3"),
+    "more axes than windows have": (lambda: WINDOWS[0, 0], IndexError, "window: expected at most 1 numbers"),
+    "states of other windows": (lambda: WINDOWS.observe(X), ValueError, r"x: expected shape \(..., 3, 9\), since each"),
+    "an operator for each experiment": (
+        lambda: ETKF(4).assimilate(PROPAGATOR, Observations(WINDOWS, np.zeros((2, 3, 1))), np.zeros((3, 4, SITES))),
+        ValueError,
+        "observations: expected one operator for all experiments, found one for each; run them one by one",
+    ),
+    "an operator for each seed": (
+        lambda: TwinExperiment(PROPAGATOR, WINDOWS),
+        ValueError,
+        "operator: expected one for all seeds, found one for each; run them one by one",
+    ),
+    "parameters for each member": (
+        lambda: ETKF(4).assimilate(
+            Propagator(Lorenz96(SITES, np.linspace(7, 8, 4)[:, None]), 0.05),
+            Observations(every_site(SITES), np.zeros((2, SITES))),
+            X,
+        ),
+        ValueError,
+        "propagator: expected the same parameters for all members, found some of their own",
+    ),
+    "no number for a distance": (
+        lambda: Localization(2.0).coefficients([1.0, np.nan]),
+        ValueError,
+        "distance: expected numbers, found NaN; leave it out",
+    ),
+    "a grid of places": (lambda: interpolation(np.ones((2, 2)), SITES), ValueError, r"places: expected shape \(n,\)"),
+    "nothing observed": (
+        lambda: Observations(every_site(3), np.zeros((0, 3))),
+        ValueError,
+        r"values: expected at least one time, found shape \(0, 3\); observe something",
+    ),
+    "spreads of other cycles": (
+        lambda: plots.spread_skill(np.ones(9), np.ones(8)),
+        ValueError,
+        r"rmse: expected shape \(9,\) like spread, found \(8,\); leave out the same cycles",
+    ),
+    "more classes than spreads": (
+        lambda: plots.spread_skill(np.where(np.arange(9) < 2, np.nan, 1.0), np.ones(9), 8),
+        ValueError,
+        "bins: expected at most 7, as many as finite numbers, found 8; take fewer",
+    ),
+    "a forcing for other members": (
+        lambda: PROPAGATOR.step_ad(X, X[:2]),
+        ValueError,
+        r"y_ad: expected shape \(4, 9\) like x, found \(2, 9\); give one forcing a member",
+    ),
+    "a complex cost": (
+        lambda: PROPAGATOR.gradient(X, lambda y, t: (1j, np.zeros_like(y)), 2),
+        TypeError,
+        "cost: expected J of real numbers, found complex128; return one or one a member",
+    ),
+    "no leads": (
+        lambda: TwinExperiment(PROPAGATOR, every_site(SITES)).lead_errors(None, []),
+        ValueError,
+        "leads: expected whole numbers of cycles, found none; give at least one",
+    ),
+    "gradients of parameters beyond their numbers": (
+        lambda: Propagator(Lorenz96(SITES, 8.0), 1.0, "euler").step_ad(
+            np.zeros((1, SITES), np.float32), np.full((1, SITES), 1e38, np.float32)
+        ),
+        OverflowError,
+        "gradient: expected numbers within the range of float32, found more for F; use float64",
+    ),
+    "errors of the model beyond all numbers": (
+        lambda: FourDVar(PROPAGATOR, np.ones(SITES), model_cov=np.ones(SITES)).trajectory(
+            np.full(SITES, 1e308), 2, np.full((1, SITES), 1.7e308)  # where all sites are alike, they only decay
+        ),
+        OverflowError,
+        "model_errors: expected finite states, found none at time 1; take smaller ones",
+    ),
 }
 
 

@@ -498,3 +498,6 @@ def test_an_adjoint_keeps_as_many_states_as_a_cache_holds(every, monkeypatch):
         np.testing.assert_array_equal(found[1], expected[1])
         np.testing.assert_array_equal(found[2]["F"], expected[2]["F"])
     assert next(calls) == 4  # the whole window at once, each time
+    monkeypatch.setattr(_adjoint, "MOST_KEPT", 3)  # so few that a segment of an interval has segments of its own
+    found = RUN.gradient(X, square, 60, every)
+    np.testing.assert_array_equal(found[1], expected[1])
