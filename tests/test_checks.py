@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from l96kit import Lorenz96, StencilModel, complex_step, dot_test, taylor_test
-from l96kit.checks import check_model
+from l96kit.checks import _difference, check_model
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.standard_normal((7, 5))
@@ -116,6 +116,17 @@ def test_faults_in_a_users_model_show():
     assert wrong_tangent.taylor_slopes[1] < 1.5
     wrong_adjoint = check_model(StencilModel(logistic, logistic_tl, wrong_ad, sites=9, reach=1, parameters={"r": 2.0}))
     assert wrong_adjoint.dot_test > 1e-6 and wrong_adjoint.tendency_tl < 1e-14
+
+
+def halved_tl(x, p, x_tl, p_tl):
+    return 0.5 * logistic_tl(x, p, x_tl, p_tl)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_errors_of_either_sign_show(sign):
+    model = StencilModel(logistic, halved_tl, logistic_ad, sites=9, reach=1, parameters={"r": 2.0})
+    assert check_model(model, sign * np.linspace(0.1, 0.4, 9)).tendency_tl == pytest.approx(0.5)
+    assert _difference(np.array([1.0, 2.0]), np.array([3.0, 2.0])) == 2 / 3 == _difference(np.array([5.0]), [3.0])
 
 
 def shifted_parameter_ad(x, p, y_ad):

@@ -605,6 +605,11 @@ def test_what_single_precision_cannot_hold_is_refused():
             ETKF(4).assimilate(PROPAGATOR, *given, single)
     with pytest.raises(ValueError, match="truth: expected numbers within the range of float32"):
         ETKF(4).assimilate(PROPAGATOR, OBSERVED, single, truth=np.full((3, SITES), 1e300))
+    for variance in (1e40, 1e-40):
+        with pytest.raises(ValueError, match="cov: expected variances whose inverse is within the range of float32"):
+            ETKF(4).assimilate(
+                PROPAGATOR, Observations(every_site(SITES), np.zeros((3, SITES)), cov=variance * np.eye(SITES)), single
+            )
     for sigma in (1e20, 1e-20):  # 1 / sigma^2 has lost digits, or is infinite
         with pytest.raises(ValueError, match="sigma: expected variances whose inverse is within the range of float32"):
             ETKF(4).assimilate(PROPAGATOR, Observations(every_site(SITES), np.zeros((3, SITES)), sigma), single)

@@ -6,6 +6,7 @@ import xarray as xr
 
 from l96kit import (
     FourDVar,
+    KuramotoSivashinsky,
     Lorenz63,
     Lorenz96,
     Propagator,
@@ -19,7 +20,7 @@ from l96kit.baselines import climatology
 from l96kit.checks import check_model, dot_test, taylor_test
 from l96kit.ensemble_variational import FourDEnVar
 from l96kit.filters import ETKF, LETKF
-from l96kit.localization import Localization, places_of, ring_distance
+from l96kit.localization import TAPERS, Localization, places_of, ring_distance
 from l96kit.networks import sq_net
 from l96kit.observation_operators import at_sites, every_site, interpolation, linear, random_sites, rotating
 from l96kit.observations import Observations, observe
@@ -62,6 +63,13 @@ def test_scores_of_single_precision_stay_in_it():
 def test_distances_of_unsigned_places_do_not_wrap():
     a, b = np.arange(SITES, dtype="uint8"), np.uint8(SITES - 1)
     np.testing.assert_array_equal(ring_distance(a, b, SITES), [1, 2, 3, 4, 4, 3, 2, 1, 0])
+
+
+@pytest.mark.parametrize("taper", TAPERS)
+def test_coefficients_of_whole_numbers_do_not_wrap(taper):
+    distances = np.array([0, 5, -60, 100], "int8")
+    found = Localization(60.0, taper).coefficients(distances)
+    np.testing.assert_array_equal(found, Localization(60.0, taper).coefficients(distances.astype(float)))
 
 
 def test_checks_take_whole_numbers_for_real_ones():
@@ -282,6 +290,14 @@ REFUSED = {
         ValueError,
         "distance: expected numbers, found NaN; leave it out",
     ),
+    "places before the first": (lambda: interpolation([-0.5], SITES), ValueError, "places: expected"),
+    "a ring too small for its waves": (lambda: KuramotoSivashinsky(15), ValueError, "sites: expected at least 16"),
+    "a masked cost": (
+        lambda: PROPAGATOR.gradient(X, lambda y, t: (np.ma.masked_all(()), np.zeros_like(y)), 2),
+        ValueError,
+        "J: expected a number everywhere, found masked ones",
+    ),
+    "no precision": (lambda: sq_net().initial_weights(RNG, dtype=None), TypeError, "dtype: expected float32"),
     "a grid of places": (lambda: interpolation(np.ones((2, 2)), SITES), ValueError, r"places: expected shape \(n,\)"),
     "nothing observed": (
         lambda: Observations(every_site(3), np.zeros((0, 3))),
