@@ -143,7 +143,8 @@ class FourDVar(Settings):
         y = [x]
         with progress_bar(times - 1, "times", progress) as bar:
             for t, error in enumerate(model_errors, 1):
-                y.append(self.propagator.forecast(y[-1], self.every) + error)
+                with np.errstate(over="ignore"):  # said below
+                    y.append(self.propagator.forecast(y[-1], self.every) + error)
                 if not np.isfinite(y[-1]).all():
                     raise OverflowError(
                         f"model_errors: expected finite states, found none at time {t}; take smaller ones"

@@ -107,6 +107,16 @@ def test_draws_of_particles(weights):
     assert np.abs(counts - weights.astype(float) * MANY).max() < 1.01
 
 
+@pytest.mark.parametrize("members", [3, 7, 49])
+def test_the_last_particle_is_drawn_last_though_rounding_may_ask_for_more_than_all(members):
+    """The random number is so far out that u is one in double precision; N (sum / N) exceeds the sum now and then."""
+    rng = np.random.default_rng(0)
+    A, B = rows(np.arange(1.0, members + 1)[:, None]), rows(np.zeros((members, 1)))
+    for weights in rng.random((100, members)):
+        draw(A, weights, 40.0, B, members)
+        np.testing.assert_array_equal(B.reshape(-1, WIDTH)[members - 1], A.reshape(-1, WIDTH)[members - 1])
+
+
 def test_likelihoods_of_particles():
     Y, d = RNG.standard_normal((2, MANY)).astype(np.float32), np.array([0.5, -1.0], np.float32)
     weights = one_row(np.zeros(MANY))
