@@ -96,3 +96,11 @@ REFUSED = {
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_all_of_a_ring_depends_on_all_of_it():
+    """What a region of a training would have to see, and how far a Jacobian reaches."""
+    model = KuramotoSivashinsky(32, 20.0)
+    assert model.sight == (32, 32)
+    jacobian = Propagator(model, 0.25).jacobian(np.sin(np.arange(32.0)))
+    assert (np.abs(jacobian) > 1e-12).all()

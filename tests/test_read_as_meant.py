@@ -77,6 +77,7 @@ def test_checks_take_whole_numbers_for_real_ones():
     assert dot_test(lambda u: 3 * u, lambda v: 3 * v, whole) < 1e-15
     assert dot_test(lambda u: 3 * u, lambda v: 2 * v, whole) > 0.01
     assert taylor_test(np.sin, lambda h: h, whole)[0] == pytest.approx(1, abs=0.01)
+    assert dot_test(lambda u: 0 * u, lambda v: 0 * v, whole) == 0.0
 
 
 # --- masks ------------------------------------------------------------------------------------------------------------
@@ -291,6 +292,11 @@ REFUSED = {
         "distance: expected numbers, found NaN; leave it out",
     ),
     "places before the first": (lambda: interpolation([-0.5], SITES), ValueError, "places: expected"),
+    "spectra of several runs": (
+        lambda: kaplan_yorke_dimension(np.ones((2, 3))),
+        ValueError,
+        "exponents: expected",
+    ),
     "a ring too small for its waves": (lambda: KuramotoSivashinsky(15), ValueError, "sites: expected at least 16"),
     "a masked cost": (
         lambda: PROPAGATOR.gradient(X, lambda y, t: (np.ma.masked_all(()), np.zeros_like(y)), 2),

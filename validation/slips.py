@@ -62,7 +62,12 @@ TESTS = {
     "lorenz96.py": ("test_lorenz96_functions.py", "test_turns.py"),
     "models.py": ("test_models.py",),
     "networks.py": ("test_networks.py",),
-    "observation_operators.py": ("test_observation_operators.py", "test_every_setting.py", "test_every_number.py"),
+    "observation_operators.py": (
+        "test_observation_operators.py",
+        "test_every_setting.py",
+        "test_every_number.py",
+        "test_filters.py",
+    ),
     "observations.py": (
         "test_every_number.py",
         "test_precision.py",
@@ -72,7 +77,7 @@ TESTS = {
     ),
     "plots.py": ("test_figures.py", "test_plots.py"),
     "predictability.py": ("test_every_number.py", "test_precision.py", "test_predictability.py"),
-    "propagators.py": ("test_turns.py", "test_checkpoints.py", "test_blow_up.py"),
+    "propagators.py": ("test_turns.py", "test_checkpoints.py", "test_blow_up.py", "test_lorenz96_functions.py"),
     "scores.py": ("test_scores.py", "test_sums.py", "test_read_as_meant.py"),
     "store.py": ("test_store.py",),
     "training.py": ("test_every_setting.py", "test_training.py"),
