@@ -111,6 +111,12 @@ def test_sizes_are_those_of_the_paper():
     assert [network.reach for network in (nn.deep_net(), nn.sq_net(), nn.bilin_net())] == [1, 2, 2]
 
 
+def test_layers_are_those_of_the_released_code():
+    widths = [shape[2] for _, what, _, shape in nn.deep_net().shapes() if what == "weight"]
+    channels = [shape[0] for _, what, _, shape in nn.deep_net().shapes() if what == "weight"]
+    assert widths == [3, 1, 1, 1, 3, 1, 1, 1, 1] and channels == [16, 32, 32, 32, 32, 128, 128, 128, 1]
+
+
 def test_initial_weights_are_uniform_and_repeat():
     network = nn.deep_net()
     weights = network.initial_weights(np.random.default_rng(3))

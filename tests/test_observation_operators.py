@@ -62,7 +62,10 @@ def test_matrices_and_interpolation():
 def test_observations_lie_where_the_states_are_that_count_most():
     matrix = np.zeros((3, SITES))
     matrix[0, 7], matrix[1, [2, 4]], matrix[2, 5] = -1.0, (-1.0, -3.0), 2.0
-    np.testing.assert_allclose(linear(matrix).places(SITES)[0], [7.0, 3.5, 5.0], atol=0.2)
+    for scale in (1.0, 1e-6, 1e6):
+        np.testing.assert_allclose(linear(scale * matrix).places(SITES)[0], [7.0, 3.5, 5.0], atol=0.2)
+        with pytest.raises(ValueError, match="found sums of sites all around the ring"):
+            linear(scale * (1 + 0.1 * (np.arange(SITES) == 2))[None]).places(SITES)
 
 
 def doubled(x):
@@ -86,6 +89,8 @@ def test_windows_may_observe_different_things():
     times = np.arange(7)
     np.testing.assert_array_equal(operator.observe(x, times), np.take_along_axis(x, sites, axis=-1))
     np.testing.assert_array_equal(operator[1].observe(x[:, 1], times), operator.observe(x, times)[:, 1])
+    squared = operator.pointwise("square")
+    np.testing.assert_array_equal(squared[1].observe(x[:, 1], times), operator.observe(x, times)[:, 1] ** 2)
     y_ad = np.random.default_rng(4).standard_normal((7, 2, 3))
     error = dot_test(lambda h: operator.observe_tl(x, h, times), lambda y: operator.observe_ad(x, y, times), x, y_ad)
     assert error < 1e-15

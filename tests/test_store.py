@@ -416,3 +416,9 @@ def test_files_have_ordinary_permissions(tmp_path, mask, monkeypatch):
     finally:
         os.umask(before)
     assert (tmp_path / "a.h5").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_name_is_as_long_as_its_bytes(tmp_path):
+    with pytest.raises(ValueError, match="path: expected a file name of at most 240 bytes, found 403; shorten it"):
+        store.save(tmp_path / f"{200 * 'é'}.h5", VARIABLES)
+    assert not list(tmp_path.iterdir())

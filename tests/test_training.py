@@ -515,3 +515,13 @@ def test_a_training_that_blows_up_says_so():
     )
     assert patient.converged.tolist() == [False, True]
     np.testing.assert_array_equal(found.best, training.fit(Y, seeds=[1], weights=good).best)
+
+
+def test_losses_of_single_precision_are_sums_in_double():
+    """Of a network without weights, whose states stay: squares of departures beyond what single precision holds."""
+    y, zero = trajectories(10), np.zeros(NETWORK.size)
+    training = Training(NETWORK, 0.05)
+    expected = ((y[1:] - y[:-1]) ** 2).mean()
+    assert training.loss(zero, y) == pytest.approx(expected)
+    large = (1e20 * y).astype(np.float32)
+    assert training.loss(zero.astype(np.float32), large) == pytest.approx(1e40 * expected, rel=1e-5)

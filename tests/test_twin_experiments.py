@@ -105,6 +105,12 @@ def test_bad_settings_are_refused(error, message, change):
         replace(EXPERIMENT, **change).run(ETKF(4))
 
 
+def test_what_probabilistic_scores_cost_may_be_saved():
+    for wanted in (True, False):
+        found = EXPERIMENT.sweep(ETKF(6), probabilistic=wanted, inflation=[1.0, 1.1])
+        assert (found.analysis_ranks is not None) == np.isfinite(found.analysis_crps).all() == wanted
+
+
 def test_a_method_must_be_a_filter():
     with pytest.raises(TypeError, match="method: expected a filter such as"):
         EXPERIMENT.run("ETKF")

@@ -194,6 +194,29 @@ def test_precise_observations_lead_to_the_truth(cov):
     assert (analysis.evaluations > 1).all()
 
 
+def test_a_window_has_the_errors_of_all():
+    rng = np.random.default_rng(8)
+    start, observations = twin(rng, windows=(2,), steps=4)
+    n = observations.operator.n
+    cov = 0.3 + np.diag(np.linspace(1.0, 2.0, n))
+    own = Observations(observations.operator, observations.values, cov=cov)
+    np.testing.assert_array_equal(own[1].cov, cov)
+    method, x = FourDVar(PROPAGATOR), start + 0.1
+    for window in (0, 1):
+        assert method.cost(x[window], own[window])[0] == pytest.approx(method.cost(x, own)[0][window], rel=1e-12)
+
+
+def test_single_precision_asks_for_no_more_than_it_can_tell():
+    rng = np.random.default_rng(9)
+    start, observations = twin(rng, steps=10)
+    single = Observations(observations.operator, observations.values.astype(np.float32))
+    guess = (start + 0.5 * rng.standard_normal(start.shape)).astype(np.float32)
+    tried = [
+        FourDVar(PROPAGATOR, tolerance=tolerance).assimilate(single, guess) for tolerance in (1e-14, 1e-10, 2.0**-23)
+    ]
+    assert len({(found.evaluations.tolist().__repr__(), found.state.tobytes()) for found in tried}) == 1
+
+
 def test_a_window_does_not_depend_on_its_neighbours():
     rng = np.random.default_rng(4)
     start, observations = twin(rng, windows=(2, 3), steps=10)
