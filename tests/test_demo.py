@@ -138,7 +138,8 @@ def test_stopping_it_leaves_no_broken_file(stop, written, whole, tmp_path):
     complete(tmp_path)
     assert {path.name for path in tmp_path.glob("[!.]*")} < {path.name for path in whole.folder.glob("*")}
     if stop == signal.SIGINT:
-        assert run.returncode == 130 and "Traceback" not in errors and "nothing is half written" in errors
+        assert run.returncode == 130, errors
+        assert "Traceback" not in errors and "nothing is half written" in errors
         assert not list(tmp_path.glob(".*.part"))
         return
     assert start(tmp_path).wait(timeout=600) == 0  # again, where it was killed
