@@ -7,8 +7,6 @@ import contextlib
 import gc
 import os
 import secrets
-import signal
-import threading
 from itertools import count
 
 import llvmlite.binding
@@ -24,6 +22,7 @@ from numba.core.types import Float, IntEnumMember
 from numba.extending import lower_cast
 
 from l96kit.kernels._cache import KernelCache
+from l96kit.kernels._signals import signals_held_back
 
 FASTMATH = {"contract", "reassoc", "nsz"}  # never nnan or ninf: a blow-up is found by its NaN
 
@@ -186,26 +185,3 @@ def _give_locks_back():
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(before=_take_locks, after_in_parent=_give_locks_back, after_in_child=_give_locks_back)
-
-
-@contextlib.contextmanager
-def signals_held_back():
-    """What Ctrl-C and the like raise is raised afterwards: Numba would lose it, or stop half-way."""
-    with contextlib.ExitStack() as stack:
-        if threading.current_thread() is threading.main_thread():  # to which signals come
-            for number in signal.valid_signals():
-                if callable(signal.getsignal(number)):
-                    stack.enter_context(_held_back(number))
-        yield
-
-
-@contextlib.contextmanager
-def _held_back(number):
-    came = []
-    handler = signal.signal(number, lambda *args: came.append(args))
-    try:
-        yield
-    finally:
-        signal.signal(number, handler)
-        for args in came:
-            handler(*args)

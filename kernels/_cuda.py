@@ -10,7 +10,8 @@ from unittest import mock
 import numpy as np
 from numba import config, cuda
 
-from l96kit.kernels._compilers import FASTMATH, garbage_waits, signals_held_back
+from l96kit.kernels._compilers import FASTMATH, garbage_waits
+from l96kit.kernels._signals import signals_held_back
 from l96kit.kernels._targets import Team, inline
 from l96kit.kernels.tile import cutting
 

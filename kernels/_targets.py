@@ -8,7 +8,6 @@ numbers one of them handles at once; nothing else differs between the targets.
 """
 
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from numba import njit
 
 from l96kit.kernels._compilers import OPTIONS, CalledCompiler, Kernel, ReductionCompiler, TileCompiler
 from l96kit.kernels._fingerprint import rebuilt
+from l96kit.kernels._signals import signals_held_back
 
 ALIGNMENT = 64  # bytes: one cache line, and the widest vector
 WORTH_A_THREAD = 200_000  # site-steps of Lorenz-96; below, starting a thread costs more than it saves
@@ -133,27 +133,29 @@ def run_cpu(kernel, arrays, data, tiles, size, dtype, threads, effort):
     `arrays` is how many tile arrays the body works in, `size` the length of one; `effort` is in site-steps. Ctrl-C is
     heard between tiles: then those that were not begun are left out.
     """
-    together, stop = max(1, int(tiles * WITHOUT_A_LOOK // max(effort, 1))), threading.Event()
+    together = max(1, int(tiles * WITHOUT_A_LOOK // max(effort, 1)))
 
-    def part(first, last):
+    def part(first, last, came=()):
         room, length = workspace(arrays, size, dtype)
         for begin in range(first, last, together):
-            if stop.is_set():
+            if came:
                 break
             kernel(begin, min(begin + together, last), length, data, room)
 
     parts = max(1, min(threads, tiles, int(effort // WORTH_A_THREAD)))
-    bounds = [tiles * i // parts for i in range(parts + 1)]
     if parts == 1 or numba.config.DISABLE_JIT:
         part(0, tiles)
         return
-    with ThreadPoolExecutor(parts) as pool:
-        try:
-            for done in [pool.submit(part, *pair) for pair in zip(bounds, bounds[1:])]:
-                done.result()
-        except BaseException:  # above all Ctrl-C, of which the other threads hear nothing
-            stop.set()
-            raise
+    bounds = [tiles * i // parts for i in range(parts + 1)]
+    with signals_held_back() as came:
+        _in_threads(part, [(*pair, came) for pair in zip(bounds, bounds[1:])])
+
+
+def _in_threads(work, shares):
+    """All of the pool ends here, where signals are still held back."""
+    with ThreadPoolExecutor(len(shares)) as pool:
+        for done in [pool.submit(work, *share) for share in shares]:
+            done.result()
 
 
 def default_threads():

@@ -18,7 +18,7 @@ from numba.core.registry import CPUDispatcher
 
 from l96kit import Emulator, Lorenz96, StencilModel
 from l96kit.kernels import _cache, launch
-from l96kit.kernels._compilers import signals_held_back
+from l96kit.kernels._signals import signals_held_back
 from l96kit.networks import sq_net
 from l96kit.observation_operators import Pointwise, every_site, observed_model
 

@@ -2,8 +2,12 @@
 
 import inspect
 import io
+import os
+import signal
 import sys
-import threading
+import time
+import weakref
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from types import ModuleType
@@ -33,6 +37,7 @@ from l96kit.baselines import CycledFourDVar, ThreeDVar, climatology
 from l96kit.ensemble_variational import FourDEnVar
 from l96kit.filters import EnKF, IEnKS
 from l96kit.kernels import _targets, launch
+from l96kit.kernels._signals import signals_held_back
 from l96kit.networks import sq_net
 from l96kit.observation_operators import every_site, rotating
 from l96kit.observations import Observations, observe
@@ -213,30 +218,70 @@ def test_a_blow_up_leaves_the_same_in_out():
     assert np.isfinite(out[:step]).all() and np.isnan(out[step:]).all() and 1 < step <= 30
 
 
-def test_threads_hear_of_an_interruption_between_tiles(monkeypatch):
-    begun, interrupted = [], threading.Event()
+@pytest.fixture
+def launched_in_threads(monkeypatch):
+    """A function that runs a kernel over 20 tiles in two threads, one tile at a time, and in `.came` what is held."""
+
+    @contextmanager
+    def held_back():
+        with signals_held_back() as launched.came:
+            yield launched.came
+
+    def launched(kernel):
+        _targets.run_cpu(kernel, 1, (), 20, 8, np.dtype(float), 2, 20 * _targets.WITHOUT_A_LOOK)
+
+    monkeypatch.setattr(_targets, "signals_held_back", held_back)
+    return launched
+
+
+def test_threads_hear_of_an_interruption_between_tiles(launched_in_threads):
+    begun = []
 
     def kernel(first, last, size, data, room):
         begun.append((first, last))
         if first == 0:
-            interrupted.set()
-            raise KeyboardInterrupt
-        interrupted.wait()
-        while not any(stopped.is_set() for stopped in events):
-            pass
+            os.kill(os.getpid(), signal.SIGINT)
+        while not launched_in_threads.came:
+            time.sleep(0.001)
 
-    events = []
-
-    class Event(threading.Event):
-        def __init__(self):
-            super().__init__()
-            events.append(self)
-
-    monkeypatch.setattr(_targets.threading, "Event", Event)
-    effort = 20 * _targets.WITHOUT_A_LOOK  # one tile at a time
     with pytest.raises(KeyboardInterrupt):
-        _targets.run_cpu(kernel, 1, (), 20, 8, np.dtype(float), 2, effort)
+        launched_in_threads(kernel)
     assert sorted(begun) in ([(0, 1)], [(0, 1), (10, 11)])
+
+
+def test_an_interruption_never_meets_the_locks_of_threads(launched_in_threads, monkeypatch):
+    """Between two steps of `threading` it would become a RuntimeError about locks, or be lost in a weak reference."""
+    passed = []
+
+    class Pool(_targets.ThreadPoolExecutor):
+        def submit(self, *work):
+            signal.raise_signal(signal.SIGINT)
+            passed.append(work)
+            return super().submit(*work)
+
+    monkeypatch.setattr(_targets, "ThreadPoolExecutor", Pool)
+    with pytest.raises(KeyboardInterrupt):
+        launched_in_threads(lambda *_: None)
+    assert len(passed) == 2
+
+
+def test_threads_are_forgotten_before_an_interruption_may_come(monkeypatch):
+    pools, left = [], []
+
+    class Pool(_targets.ThreadPoolExecutor):
+        def __init__(self, threads):
+            super().__init__(threads)
+            pools.append(weakref.ref(self))
+
+    @contextmanager
+    def held_back():
+        yield []
+        left.extend(pool() for pool in pools)
+
+    monkeypatch.setattr(_targets, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(_targets, "signals_held_back", held_back)
+    _targets.run_cpu(lambda *_: None, 1, (), 20, 8, np.dtype(float), 2, 20 * _targets.WITHOUT_A_LOOK)
+    assert left == [None]
 
 
 def test_a_long_launch_goes_through_all_tiles_in_parts():
