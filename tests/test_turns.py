@@ -231,7 +231,9 @@ def launched_in_threads(monkeypatch):
         _targets.run_cpu(kernel, 1, (), 20, 8, np.dtype(float), 2, 20 * _targets.WITHOUT_A_LOOK)
 
     monkeypatch.setattr(_targets, "signals_held_back", held_back)
-    return launched
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
+    yield launched
+    signal.signal(signal.SIGINT, before)
 
 
 def test_threads_hear_of_an_interruption_between_tiles(launched_in_threads):
