@@ -25,5 +25,6 @@ def signals_held_back():
                         signal.signal(number, lambda *args: came.append(args))
             yield came
     finally:
-        for number, frame in came:
-            handlers[number](number, frame)
+        with contextlib.ExitStack() as stack:  # of which each is called, whatever the others raise
+            for number, frame in reversed(came):
+                stack.callback(handlers[number], number, frame)

@@ -62,7 +62,7 @@ def rotate_pairs(Y, D, rows, columns, widths):
     """One sweep of rotations of all pairs of rows that are not orthogonal, the longer one first (Hestenes 1958; de Rijk
     1989); returns how many were not."""
     (width, across), one, half = widths, Y.dtype.type(1), Y.dtype.type(0.5)
-    enough = precision(Y) * Y.dtype.type(columns) ** half
+    enough = precision(Y) * max(one, Y.dtype.type(columns) ** half / Y.dtype.type(4))  # what sums of products round to
     rotated = 0
     for i in range(rows - 1):
         x = row(Y, i, width)

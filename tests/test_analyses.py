@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
@@ -162,6 +162,7 @@ def analysed(method, observations, E, normals, monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", METHODS)
 @given(ensemble=ensembles)
+@example(ensemble={"members": 100, "observed": 40, "sigma": 0.001, "kind": "full", "seed": 1})  # rotations lost digits
 @settings(max_examples=25)
 def test_an_analysis_is_as_exact_as_that_of_lapack(name, dtype, ensemble):
     # single precision makes null directions of its own where sigma is near the rounding of states: nobody knows them
