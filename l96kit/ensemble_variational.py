@@ -33,8 +33,7 @@ class FourDEnVar(EnsembleFilter):
     window: int = 4
     localization: Localization = field(default_factory=lambda: Localization(np.inf))
 
-    def __post_init__(self):
-        super().__post_init__()
+    def _settle(self):
         _arrays.settle(self, window=_arrays.count(self.window, "window"))
         if self.rotation:
             raise ValueError("rotation: expected False for 4DEnVar, found True; errors of its own make members differ")

@@ -96,6 +96,7 @@ class EnsembleFilter(Settings):
             inflation=_arrays.all_positive(self.inflation, "inflation", "stands for none"),
             rotation=_arrays.flag(self.rotation, "rotation", "True turns at random"),
         )
+        self._settle()
         if np.min(self.inflation, initial=1) < 1:
             import warnings
 
@@ -105,6 +106,9 @@ class EnsembleFilter(Settings):
             )
 
     # what the methods differ in
+
+    def _settle(self):
+        """Check the settings that a method has of its own."""
 
     def _tuned(self):
         """What a method takes besides inflation: its name, and a number or an array that broadcasts likewise."""
@@ -279,8 +283,7 @@ class EnKFN(EnsembleFilter):
 
     kernel: ClassVar[str] = "finite size"
 
-    def __post_init__(self):
-        super().__post_init__()
+    def _settle(self):
         _arrays.settle(self, strength=_arrays.all_positive(self.strength, "strength", "is the original"))
 
     def _tuned(self):
@@ -300,8 +303,7 @@ class LETKF(EnsembleFilter):
 
     kernel: ClassVar[str] = "local"
 
-    def __post_init__(self):
-        super().__post_init__()
+    def _settle(self):
         checked_localization(self.localization)
 
     def _coefficients(self, observations, model, shape, dtype):
@@ -330,8 +332,7 @@ class IEnKS(EnsembleFilter):
 
     kernel: ClassVar[str] = "iterated"
 
-    def __post_init__(self):
-        super().__post_init__()
+    def _settle(self):
         _arrays.settle(
             self,
             lag=_arrays.count(self.lag, "lag"),
@@ -364,8 +365,7 @@ class ParticleFilter(EnsembleFilter):
 
     kernel: ClassVar[str] = "resample"
 
-    def __post_init__(self):
-        super().__post_init__()
+    def _settle(self):
         jitter = _arrays.all_positive(self.jitter, "jitter", "is the usual kernel", or_zero=True)
         _arrays.settle(self, jitter=jitter)
 

@@ -92,6 +92,16 @@ def test_a_blow_up_in_a_later_piece_of_a_long_run(wild, monkeypatch):
             assert len(caught.value.trajectory) == (step - 1) // every + 1
 
 
+@pytest.mark.parametrize("checkpoints", [None, 1])
+def test_a_blow_up_in_the_last_part_of_a_window_has_the_step_of_the_window(wild, monkeypatch, checkpoints):
+    """That part is the first of which a gradient asks, and nothing went through it before."""
+    x, step, _ = wild
+    monkeypatch.setattr("l96kit._adjoint.PIECE", 2 * x.size)  # site-steps: two steps
+    with pytest.raises(BlowUpError) as caught:
+        PROPAGATOR.gradient(x, square, step, checkpoints=checkpoints)
+    assert (caught.value.step, caught.value.member) == (step, 6)
+
+
 def test_members_are_named_by_their_axes(wild):
     x, step, _ = wild
     with pytest.raises(BlowUpError, match=rf"member \(0, 6\) at step {step} ") as caught:

@@ -525,10 +525,12 @@ def test_bad_tuning_is_refused(error, message, make):
         make()
 
 
-def test_deflation_is_allowed_and_warned_of():
+@pytest.mark.parametrize("method", [ETKF, EnKFN, LETKF, IEnKS, ParticleFilter, FourDEnVar])
+def test_deflation_is_allowed_and_warned_of_where_it_is_asked_for(method):
     for inflation in (0.9, [1.1, 0.9]):
-        with pytest.warns(UserWarning, match="inflation: expected at least 1, found 0.9"):
-            ETKF(4, inflation)
+        with pytest.warns(UserWarning, match="inflation: expected at least 1, found 0.9") as warned:
+            method(4, inflation)
+        assert [warning.filename for warning in warned] == [__file__]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for inflation in (1, 1.5, [1.0, 3.0]):

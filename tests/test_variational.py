@@ -9,7 +9,7 @@ from l96kit._covariances import SquareRoot
 from l96kit._minimisers import MINIMISERS
 from l96kit.checks import taylor_test
 from l96kit.networks import sq_net, sq_net_of_lorenz96
-from l96kit.observation_operators import at_sites, interpolation
+from l96kit.observation_operators import at_sites, every_site, interpolation
 from l96kit.observations import Observations, interpolate, observe
 from l96kit.propagators import BlowUpError
 from l96kit.reference.linearize import adjoint
@@ -119,6 +119,16 @@ def test_both_minimisers_find_the_same(B, Q):
         np.testing.assert_allclose(other.model_errors, one.model_errors, atol=2e-4)
         whole = FourDVar(PROPAGATOR, B, model_cov=Q).cost(other.state, *given[::2], other.model_errors)
         np.testing.assert_allclose(other.cost, whole[0], rtol=1e-12)
+
+
+def test_gauss_newton_is_done_where_it_begins_at_the_minimum():
+    """Observations without errors of the truth itself: no step leads down, and none is needed."""
+    truth = twin(np.random.default_rng(23), windows=(), steps=6)[0]
+    y = PROPAGATOR.trajectory(truth, 5)
+    observations = Observations(every_site(SITES), y)
+    found = FourDVar(PROPAGATOR, minimiser="Gauss-Newton").assimilate(observations, truth)
+    assert found.converged and (found.cost, found.iterations) == (0, 1) and found.evaluations < 10
+    np.testing.assert_array_equal(found.state, truth)
 
 
 @pytest.mark.parametrize("Q", [None, 0.1 * correlated()], ids=["strong", "weak"])
