@@ -132,8 +132,9 @@ def bodies(model, tableau, team, lanes, uniform):
     def one_ad(x, y_ad, by_observation, by_site, back, x_ad):
         indices, weights = by_observation
         observations, weights_back = by_site
-        for q in span(U(0), U(y_ad.shape[0])):
-            back[q] = slope(total(x, indices, weights, q), x) * y_ad[q]
+        for q in span(U(0), U(y_ad.shape[0])):  # a slope need not be finite where nothing comes back
+            own = y_ad[q]
+            back[q] = slope(total(x, indices, weights, q), x) * own if own != x.dtype.type(0) else own
         sync()
         for site in span(U(0), U(x_ad.shape[0])):
             x_ad[site] += total(back, observations, weights_back, site)

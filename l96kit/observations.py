@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from l96kit import _arrays
+from l96kit._minimisers import or_infinite
 from l96kit._objects import Settings
 from l96kit._random import generator
 from l96kit.observation_operators import ObservationOperator, at_sites, checked_operator
@@ -133,8 +134,9 @@ class Observations(Settings):
 
         Returns
         -------
-        J : (...), one a window: 1/2 sum over times of (H(y) - value)^T R^-1 (H(y) - value)
-        y_ad : like y, dJ/dy
+        J : (...), one a window: 1/2 sum over times of (H(y) - value)^T R^-1 (H(y) - value); infinite where that is
+            beyond all numbers, or H(y) is none
+        y_ad : like y, dJ/dy; zero where J is infinite
         """
         y = _arrays.real(y, "y")
         if y.shape[:-1] != self.values.shape[:-1]:
@@ -142,9 +144,11 @@ class Observations(Settings):
                 f"y: expected shape {(*self.values.shape[:-1], 'site')}, a state for each time and window observed, "
                 f"found {y.shape}; leave out what was not observed"
             )
-        weighted = self.weighted(self.of(y) - self.values)
-        with np.errstate(over="ignore"):  # then it is infinite
-            return 0.5 * _arrays.total(weighted**2, (0, -1)), self.weighted_ad(y, weighted)
+        with np.errstate(over="ignore", invalid="ignore"):  # then it is infinite
+            weighted = self.weighted(self.of(y) - self.values)
+            J = 0.5 * _arrays.total(weighted**2, (0, -1))
+        known = np.isfinite(weighted).all(axis=(0, -1))[..., None]
+        return or_infinite(J, self.weighted_ad(y, np.where(known, weighted, weighted.dtype.type(0))))
 
     def weighted(self, departures):
         """R^-1/2 times (time, ..., n), zero where nothing was observed."""

@@ -18,7 +18,7 @@ from l96kit._steps import steps_of
 from l96kit._training_run import Run
 from l96kit.baselines import Baseline, CycledFourDVar, climatology
 from l96kit.ensemble_variational import FourDEnVar
-from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS, ParticleFilter
+from l96kit.filters import ESRF, ETKF, LETKF, Assimilation, EnKF, EnKFN, IEnKS, ParticleFilter
 from l96kit.localization import Localization
 from l96kit.networks import convolution, relu, tanh
 from l96kit.observation_operators import at_sites, every, interpolation, random_sites, rotating
@@ -179,6 +179,16 @@ def test_averages_leave_out_the_burn_in():
         np.testing.assert_allclose(mean, getattr(baseline, name)[2:].mean(axis=0), rtol=1e-12)
     with pytest.raises(ValueError, match="burn_in: expected 0..4 of 5 cycles, found 5"):
         found.averages(burn_in=5)
+
+
+@pytest.mark.parametrize(("kind", "last"), [(Assimilation, "ensemble"), (Baseline, "analysis")])
+def test_what_blew_up_has_no_averages(kind, last):
+    """The first of two experiments has scores, but only in the first two of four cycles."""
+    scores = np.array([[1.0, 1.0], [2.0, 3.0], [np.nan, 4.0], [np.nan, 8.0]])
+    lost = np.array([[[np.nan]], [[1.0]]])
+    own = dict.fromkeys(kind.__dataclass_fields__, scores) | {last: lost if last == "ensemble" else lost[None, ..., 0]}
+    averages = kind(**own).averages()
+    assert averages and all(np.isnan(mean[0]) and mean[1] == 4.0 for mean in averages.values())
 
 
 # --- twin experiments -------------------------------------------------------------------------------------------------

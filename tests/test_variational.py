@@ -1,5 +1,7 @@
 """4D-Var: its cost has the gradient it claims, and it finds the truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -9,7 +11,7 @@ from l96kit._covariances import SquareRoot
 from l96kit._minimisers import MINIMISERS
 from l96kit.checks import taylor_test
 from l96kit.networks import sq_net, sq_net_of_lorenz96
-from l96kit.observation_operators import at_sites, every_site, interpolation
+from l96kit.observation_operators import Pointwise, at_sites, every_site, interpolation
 from l96kit.observations import Observations, interpolate, observe
 from l96kit.propagators import BlowUpError
 from l96kit.reference.linearize import adjoint
@@ -21,6 +23,14 @@ from l96kit.scores import rmse
 
 SITES = 12
 PROPAGATOR = Propagator(Lorenz96(SITES, 8.0), dt=0.0125)
+
+
+def root(x):
+    return x**0.5
+
+
+def root_slope(x):
+    return 0.5 * x**-0.5
 
 
 def correlated(sites=SITES):
@@ -129,6 +139,33 @@ def test_gauss_newton_is_done_where_it_begins_at_the_minimum():
     found = FourDVar(PROPAGATOR, minimiser="Gauss-Newton").assimilate(observations, truth)
     assert found.converged and (found.cost, found.iterations) == (0, 1) and found.evaluations < 10
     np.testing.assert_array_equal(found.state, truth)
+
+
+def test_convergence_in_the_last_iteration_allowed_is_convergence():
+    """So say Gauss and Newton; SciPy's L-BFGS counts first."""
+    start, observations = twin(np.random.default_rng(24), windows=(), steps=6, number=6)
+    method = FourDVar(PROPAGATOR, np.ones(SITES), tolerance=1e-6, minimiser="Gauss-Newton")
+    found = method.assimilate(observations, start, start)
+    again, fewer = (
+        replace(method, iterations=int(found.iterations) - less).assimilate(observations, start, start)
+        for less in (0, 1)
+    )
+    assert found.converged and again.converged and not fewer.converged and again.cost == found.cost
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_iterations_do_not_depend_on_the_units_of_the_cost(unit):
+    """Errors of observations and background that are all so many times as large leave the analysis where it was."""
+    start, observations = twin(np.random.default_rng(25), windows=(), steps=6, number=6)
+    found, other = (
+        FourDVar(PROPAGATOR, np.full(SITES, factor**2), tolerance=1e-6, minimiser="Gauss-Newton").assimilate(
+            Observations(observations.operator, observations.values, factor), start, start
+        )
+        for factor in (1.0, unit)
+    )
+    assert other.iterations == found.iterations > 1 and found.converged and other.converged
+    np.testing.assert_allclose(other.state, found.state, rtol=1e-9)
+    np.testing.assert_allclose(other.cost, found.cost / unit**2, rtol=1e-9)
 
 
 @pytest.mark.parametrize("Q", [None, 0.1 * correlated()], ids=["strong", "weak"])
@@ -363,6 +400,32 @@ def test_a_cost_beyond_the_largest_number_is_infinite():
     start, observations = twin(np.random.default_rng(9), windows=(), steps=1)
     J, gradient = FourDVar(PROPAGATOR).cost(1e200 * start, observations)
     assert np.isinf(J) and not gradient.any()
+
+
+BEYOND = {"no number": (Pointwise(root, root_slope), -4.0), "too large": ("exponential", 800.0)}
+
+
+@pytest.mark.parametrize("model_cov", [None, np.full(SITES, 0.1)], ids=["strong", "weak"])
+@pytest.mark.parametrize("function, x", BEYOND.values(), ids=BEYOND)
+def test_what_a_function_cannot_observe_costs_without_end(function, x, model_cov):
+    """And only where there is a value: the second window has a gap there, the third another state."""
+    operator = at_sites([0, 3], SITES).pointwise(function)
+    observations = Observations(operator, np.array([[[2.0, 1.0], [np.nan, 1.0], [2.0, 1.0]]]))
+    starts = np.full((3, SITES), 4.0)
+    starts[:2, 0] = x
+    method = FourDVar(PROPAGATOR, np.ones(SITES), model_cov=model_cov)
+    with np.errstate(all="ignore"):
+        found = observations.misfit(starts[None])
+        J, gradient, *_ = method.cost(starts, observations, starts)
+        with pytest.raises(ArithmeticError, match="first_guess: expected a finite cost, found inf"):
+            method.assimilate(observations, starts, starts)
+    for cost, returned in (found, (J, gradient)):
+        other = 2.0 if x < 0 else np.exp(4.0)
+        np.testing.assert_allclose(cost, [np.inf, 0.5 * (other - 1) ** 2, 0.5 * ((other - 2) ** 2 + (other - 1) ** 2)])
+        slope, returned = 0.25 if x < 0 else np.exp(4.0), returned.reshape(3, SITES)
+        expected = np.zeros((3, SITES))
+        expected[1:, 3], expected[2, 0] = slope * (other - 1), slope * (other - 2)
+        np.testing.assert_allclose(returned, expected)
 
 
 def test_a_minimiser_of_the_users_comes_back_from_a_step_too_long():

@@ -76,7 +76,12 @@ TESTS = {
         "test_filters.py",
     ),
     "plots.py": ("test_figures.py", "test_plots.py"),
-    "predictability.py": ("test_every_number.py", "test_precision.py", "test_predictability.py"),
+    "predictability.py": (
+        "test_every_number.py",
+        "test_precision.py",
+        "test_predictability.py",
+        "test_read_as_meant.py",
+    ),
     "propagators.py": ("test_turns.py", "test_checkpoints.py", "test_blow_up.py", "test_lorenz96_functions.py"),
     "scores.py": ("test_scores.py", "test_sums.py", "test_read_as_meant.py"),
     "store.py": ("test_store.py",),
