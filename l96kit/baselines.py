@@ -113,7 +113,8 @@ class ThreeDVar(Settings):
     def _gain(self, observations, x, time, missing=False):
         """K (..., site, n) about x (..., site); that of what is missing (..., n) is zero."""
         eye = np.eye(x.shape[-1], dtype=x.dtype).reshape(-1, *(1,) * (x.ndim - 1), x.shape[-1])
-        H = np.moveaxis(observations.operator.observe_tl(x, eye, int(time)), 0, -1) * ~np.asarray(missing)[..., None]
+        H = np.moveaxis(observations.operator.observe_tl(x, eye, int(time)), 0, -1)
+        H = np.where(np.asarray(missing)[..., None], 0, H)
         B = self.background_cov.astype(float)
         return np.swapaxes(np.linalg.solve(H @ B @ np.swapaxes(H, -1, -2) + observations.covariance, H @ B), -1, -2)
 

@@ -58,8 +58,9 @@ class FourDEnVar(EnsembleFilter):
                     bar.update(len(now))
                     try:
                         forecast = propagator.trajectory(x, len(now) * every, every)
-                        seen = observations.operator.observe(forecast[1:], now) @ whitening.T
                         values = whitened(cycles.values[now, e], whitening)
+                        seen = observations.operator.observe(forecast[1:], now)
+                        seen = np.where(np.isnan(values)[:, None], 0, seen) @ whitening.T
                         there = places[now % len(places)].ravel()
                         between = (
                             self.localization.coefficients(ring_distance(here[:, None], there, propagator.model.ring))

@@ -186,6 +186,22 @@ def test_scores_of_the_demonstration_leave_out_what_they_should(monkeypatch, cap
     assert f"{mean:.3f} +- {deviation:.3f}" in printed and printed.split()[-1] == "50.00"  # ms, of 8 cycles of 3 seeds
 
 
+def test_deviations_of_the_demonstration_are_those_between_truths():
+    rng, names = np.random.default_rng(2), ("background", "analysis", "forecast")
+    twins = {}
+    for window in (8, 24):
+        scores = dict(zip((f"{name}_rmse" for name in names), rng.uniform(size=(3, 9, 4))))
+        twins[window] = SimpleNamespace(**scores | {"forecast_rmse": scores["forecast_rmse"][None]})
+    found = demo._scores(twins)
+    assert set(found) == set(names)
+    for name in names:
+        scores = np.stack([getattr(twin, f"{name}_rmse").reshape(9, 4) for twin in twins.values()])
+        of_truths = scores[:, demo.SPIN_UP_CYCLES :].sum(axis=1) / (9 - demo.SPIN_UP_CYCLES)
+        mean = of_truths.sum(axis=1) / 4
+        deviation = np.sqrt(((of_truths - mean[:, None]) ** 2).sum(axis=1) / 3)
+        np.testing.assert_allclose(found[name], (mean, deviation), rtol=1e-12)
+
+
 def test_simulator_and_emulator_see_the_same_observations(tmp_path, monkeypatch, capsys):
     calls, rng = [], np.random.default_rng(1)
 

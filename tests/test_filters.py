@@ -1,6 +1,7 @@
 """Filters against their definitions, against the Kalman filter, and against one another."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from l96kit import (
     scores,
 )
 from l96kit._random import child
+from l96kit.baselines import CycledFourDVar, OptimalInterpolation, ThreeDVar
 from l96kit.ensemble_variational import FourDEnVar
 from l96kit.filters import ESRF, ETKF, LETKF, EnKF, EnKFN, IEnKS, ParticleFilter
 from l96kit.localization import Localization, ring_distance
@@ -475,6 +477,34 @@ def test_what_a_function_cannot_observe_is_no_gap(method):
     with np.errstate(all="ignore"):
         found = method.assimilate(PROPAGATOR, observations, ensemble, 1, rng=rng)
     assert found.blew_up.tolist() == [True, False]
+
+
+OF_ALL_KINDS = {  # one of each way to take observations
+    type(method).__name__: method
+    for method in (
+        *(ETKF(6), FourDEnVar(6), ThreeDVar(np.eye(SITES)), CycledFourDVar(np.eye(SITES))),
+        OptimalInterpolation(np.eye(SITES), np.full(SITES, -4.0)),
+    )
+}
+
+
+@pytest.mark.parametrize("method", OF_ALL_KINDS.values(), ids=OF_ALL_KINDS)
+def test_a_gap_is_a_gap_whatever_a_function_would_make_of_the_state(method):
+    """The root of what is never seen is no number; the same as if a site that has one had not been seen."""
+    ensemble = 4 + 0.1 * np.random.default_rng(19).standard_normal((2, 6, SITES))
+    ensemble[..., 3] -= 8
+    results = []
+    for site in (3, 0):
+        operator = at_sites([0, site], SITES).pointwise(Pointwise(root, root_slope))
+        if isinstance(method, OptimalInterpolation):
+            method = replace(method, mean=np.where(np.arange(SITES) == 0, 4.0, method.mean))
+        observations = Observations(operator, np.full((2, 2, 2), [2.0, np.nan]), 0.1)
+        several = isinstance(method, filters.EnsembleFilter)
+        given = (ensemble, 1, None, np.random.default_rng(0)) if several else (ensemble[:, 0], 1)
+        with np.errstate(all="ignore"):
+            results.append(method.assimilate(PROPAGATOR, observations, *given).analysis)
+    assert np.isfinite(results[0]).all()
+    np.testing.assert_allclose(*results, rtol=1e-12)
 
 
 def test_particles_stay_where_nothing_was_observed():
