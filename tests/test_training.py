@@ -401,6 +401,9 @@ def test_a_training_that_used_up_its_epochs_goes_on(tmp_path):
     training = Training(NETWORK, 0.05, batch=8, epochs=2, patience=4)
     short, whole = training.fit(y, seeds=2, checkpoint=path), replace(training, epochs=60).fit(y, seeds=2)
     assert not short.converged.any() and len(short.updates) == 2
+    again = training.fit(y, seeds=2, checkpoint=path)  # nothing is left to do
+    np.testing.assert_array_equal(again.weights, short.weights)
+    np.testing.assert_array_equal(again.updates, short.updates)
     found = replace(training, epochs=60, threads=1).fit(y, seeds=2, checkpoint=path)  # threads change no result
     with pytest.raises(ValueError, match="epochs: expected at least the .* has been through, found 1"):
         replace(training, epochs=1).fit(y, seeds=2, checkpoint=path)

@@ -153,6 +153,24 @@ def test_convergence_in_the_last_iteration_allowed_is_convergence():
     assert found.converged and again.converged and not fewer.converged and again.cost == found.cost
 
 
+@pytest.mark.parametrize("B", [None, np.ones(SITES), correlated()], ids=["no B", "diagonal B", "full B"])
+@pytest.mark.parametrize("minimiser", MINIMISERS)
+def test_the_first_guess_is_where_the_minimisation_begins(minimiser, B):
+    """One at the analysis is nearly done; one of no use at all does the one iteration from there."""
+    start, observations = twin(np.random.default_rng(26), windows=(), steps=6, number=6)
+    method, background = (
+        FourDVar(PROPAGATOR, B, tolerance=1e-6, minimiser=minimiser),
+        None if B is None else start + 0.1,
+    )
+    found = method.assimilate(observations, start, background)
+    again = method.assimilate(observations, found.state, background)
+    assert again.iterations <= 1 < found.iterations and again.cost <= found.cost
+    far, near = (
+        replace(method, iterations=1).assimilate(observations, guess, background) for guess in (start - 1, start)
+    )
+    assert np.abs(far.state - near.state).max() > 1e-6
+
+
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 def test_iterations_do_not_depend_on_the_units_of_the_cost(unit):
     """Errors of observations and background that are all so many times as large leave the analysis where it was."""
