@@ -42,7 +42,7 @@ class Trained(Result):
         the network blew up
     updates : (validation,), after how many updates the histories were taken
     training_losses, validation_losses, learning_rates : (validation, seed); NaN after a seed has stopped. The training
-        loss is the mean over the minibatches since the validation before.
+        loss is the mean over the minibatches since the validation before, and the learning rate that of these.
     """
 
     training: "Training" = field(repr=False)

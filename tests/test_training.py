@@ -169,6 +169,9 @@ def judged(losses, **settings):
         run.judge(np.array(found), training, 1000)
         rates.append(run.rates.tolist())
         active.append(run.active.tolist())
+    used = [[1.0] * len(losses[0]), *rates[:-1]]  # until each validation, by those that were still trained
+    trained = [[True] * len(losses[0]), *active[:-1]]
+    np.testing.assert_array_equal(run.learning_rates, np.where(trained, used, np.nan))
     return rates, active
 
 
