@@ -9,7 +9,7 @@ import time
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
+from itertools import count, product
 from types import ModuleType
 
 import numpy as np
@@ -194,11 +194,11 @@ def test_an_interruption_comes_through_and_leaves_nothing_behind(name, launches,
 @pytest.mark.parametrize("every", [1, 3])
 def test_what_an_interruption_leaves_in_out(every, launches, one_by_one):
     expected = RUN.trajectory(X, 12, every)
-    for layout in (np.zeros(expected.shape), np.zeros(expected.shape[::-1]).T):
-        out, launches.until = layout, len(launches) + 7
+    for layout, steps in product((np.zeros(expected.shape), np.zeros(expected.shape[::-1]).T), (0, 1, 7)):
+        out, launches.until = layout, len(launches) + steps
         with pytest.raises(KeyboardInterrupt):
             RUN.trajectory(X, 12, every, out=out)
-        reached = 7 // every + 1
+        reached = steps // every + 1
         np.testing.assert_array_equal(out[:reached], expected[:reached])
         assert np.isnan(out[reached:]).all() and len(out) > reached
         launches.until = np.inf
