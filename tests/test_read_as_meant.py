@@ -54,7 +54,8 @@ def test_scores_of_narrow_numbers_do_not_wrap(number, dtype):
 def test_scores_of_single_precision_stay_in_it():
     x, truth = X.astype("float32"), X[0].astype("float32")
     assert rmse(x, truth).dtype == spread(x).dtype == crps(x, truth).dtype == np.float32
-    for found in (rmse(X, truth), rmse(x, X[0])):  # as precise as the better of the two
+    # as precise as the better of the two
+    for found in (rmse(X, truth), rmse(x, X[0]), crps(X, truth), crps(x, X[0])):
         assert found.dtype == np.float64
     np.testing.assert_allclose(rmse(x, X[0]), np.sqrt(((x - X[0]) ** 2).mean(axis=-1)), rtol=1e-15)
     assert rmse(X, 0).shape == (4,) and rmse(X[0], X).shape == (4,)
