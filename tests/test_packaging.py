@@ -154,20 +154,3 @@ def test_requirements_say_from_which_version_on(metadata):
     for extra in (None, "test", "cuda"):
         found = requirements(metadata, extra)
         assert {name for name, versions in found.items() if ">=" not in versions} <= {"nvidia_cuda_nvcc"}
-
-
-@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-@pytest.mark.parametrize("failing", ["oldest", "newest", "neither"])
-def test_tests_that_fail_with_either_age_of_the_dependencies_are_told(failing, tmp_path):
-    """With environments that are there already, whose Python only ends with a status."""
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    for name in ("setup.cfg", "pyproject.toml"):
-        (tmp_path / name).touch()
-    for age in ("oldest", "newest"):
-        python = tmp_path / f".venv-{age}/bin/python"
-        python.parent.mkdir(parents=True)
-        python.write_text(f"#!/bin/sh\nexit {int(age == failing)}\n")
-        python.chmod(0o755)
-        (tmp_path / f".venv-{age}/installed").touch()
-    done = subprocess.run(["make", "compat"], cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode == 0) == (failing == "neither"), done.stdout + done.stderr
