@@ -109,6 +109,20 @@ def test_layers_may_read_what_they_like(layers, seed):
 def test_sizes_are_those_of_the_paper():
     assert [network.size for network in (nn.deep_net(), nn.sq_net(), nn.bilin_net())] == [43_201, 20, 19]
     assert [network.reach for network in (nn.deep_net(), nn.sq_net(), nn.bilin_net())] == [1, 2, 2]
+    assert [network.sight for network in (nn.deep_net(), nn.sq_net(), nn.bilin_net())] == [(2, 2), (2, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("network", [nn.deep_net(), nn.sq_net(), nn.bilin_net()], ids=lambda network: network.name)
+def test_a_tendency_depends_on_what_a_network_sees_and_on_nothing_else(network):
+    sites = 12
+    model = Emulator(network, network.initial_weights(np.random.default_rng(3)), sites)
+    x = np.random.default_rng(4).standard_normal(sites)
+    (left, right), seen = network.sight, set()
+    for change in range(sites):
+        other = x.copy()
+        other[change] += 1
+        seen |= {(change - site + 6) % sites - 6 for site in np.flatnonzero(model.tendency(other) != model.tendency(x))}
+    assert seen == set(range(-left, right + 1))
 
 
 def test_layers_are_those_of_the_released_code():
