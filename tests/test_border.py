@@ -369,6 +369,14 @@ def test_no_steps():
     np.testing.assert_array_equal(x_ad, X)
 
 
+def test_an_operator_keeps_its_state():
+    x = X[0].copy()
+    operator = PROPAGATOR.linear_operator(x, 2)
+    expected = operator @ X[1], operator.rmatvec(X[1])
+    x[:] = X[2]
+    np.testing.assert_array_equal((operator @ X[1], operator.rmatvec(X[1])), expected)
+
+
 def test_a_matrix_times_complex_numbers_is_complex():
     operator, v = PROPAGATOR.linear_operator(X[0], 2), X[1] + 1j * X[2]
     matrix = PROPAGATOR.jacobian(X[0], 2)

@@ -44,7 +44,8 @@ def test_the_gradient_has_the_same_bits(members, checkpoints):
     np.testing.assert_array_equal(again[2]["F"], p_ad["F"])
 
 
-def test_a_window_that_does_not_fit_the_memory_is_cut(monkeypatch):
+@pytest.mark.parametrize(("every", "parts"), [(1, [41, 10, 10, 10, 11]), (4, [11, 2, 2, 2, 2, 3])])
+def test_a_window_that_does_not_fit_the_memory_is_cut(every, parts, monkeypatch):
     propagator = Propagator(Lorenz96(9, 8.0), 0.05)
     x = propagator.forecast(np.random.default_rng(0).standard_normal((2, 9)), 100)
     pieces = []
@@ -53,8 +54,37 @@ def test_a_window_that_does_not_fit_the_memory_is_cut(monkeypatch):
         pieces.append(len(t))
         return (y**2).sum() / 2, y
 
-    whole = propagator.gradient(x, cost, 40)
+    whole = propagator.gradient(x, cost, 40, every)
     monkeypatch.setattr(propagators, "TAPE_BYTES", 10 * 8 * (9 + 4) * 8)  # ten steps of a tile of eight members
-    cut = propagator.gradient(x, cost, 40)
-    assert pieces == [41, 10, 10, 10, 11]
+    cut = propagator.gradient(x, cost, 40, every)
+    assert pieces == parts
     np.testing.assert_array_equal(whole[1], cut[1])
+
+
+def read_only(y_ad):
+    y_ad = y_ad.copy()
+    y_ad.flags.writeable = False
+    return y_ad
+
+
+FORMS = {
+    "double": lambda y_ad: y_ad.astype(np.float64),
+    "whole numbers": lambda y_ad: y_ad.astype(np.int64),
+    "transposed": lambda y_ad: np.asfortranarray(y_ad),
+    "read-only": read_only,
+    "lists": lambda y_ad: y_ad.tolist(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_derivatives_of_a_cost_may_come_in_any_form(form):
+    propagator = Propagator(Lorenz96(9, 8.0), 0.05)
+    x = np.random.default_rng(1).standard_normal((3, 9)).astype(np.float32)
+
+    def gradient(form):
+        return propagator.gradient(x, lambda y, t: (y.sum(axis=(0, -1)), form(np.round(y))), 20, every=2)
+
+    (J, x_ad, p_ad), expected = gradient(form), gradient(lambda y_ad: y_ad)
+    assert x_ad.dtype == p_ad["F"].dtype == np.float32
+    for found, exact in ((J, expected[0]), (x_ad, expected[1]), (p_ad["F"], expected[2]["F"])):
+        np.testing.assert_array_equal(found, exact)

@@ -52,6 +52,14 @@ def test_taylor_slope_of_a_linear_function_has_no_second_remainder():
     assert first == pytest.approx(1) and second == np.inf
 
 
+@pytest.mark.parametrize(("curvature", "slope"), [(1e-11, np.inf), (4.4e-10, np.inf), (2.5e-9, 2.0)])
+def test_one_remainder_above_rounding_has_no_slope(curvature, slope):
+    """Of those that halving leaves, none, the first and the first two are above a hundred roundings of one."""
+    one = np.ones(1)
+    found = taylor_test(lambda x: x + curvature * (x - 1) ** 2, lambda h: h, one, direction=one)
+    assert found == pytest.approx((1, slope), abs=0.05)
+
+
 def test_functions_may_work_in_place_and_return_the_same_array_each_time():
     """As solvers do that allocate nothing: what they overwrite is their own."""
     x, buffer, square = np.ones(5), np.empty(5), MATRIX[:5]
