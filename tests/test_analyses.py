@@ -165,7 +165,7 @@ def analysed(method, observations, E, normals, monkeypatch):
 @given(ensemble=ensembles)
 # rotations lost digits, and what is accurate beside what is not
 @example(ensemble={"members": 100, "observed": 40, "sigma": 0.001, "ratio": 1.0, "kind": "full", "seed": 1})
-@example(ensemble={"members": 20, "observed": 5, "sigma": 0.001, "ratio": 1e7, "kind": "full", "seed": 1})
+@example(ensemble={"members": 41, "observed": 5, "sigma": 0.1, "ratio": 1e7, "kind": "full", "seed": 0})
 @settings(max_examples=25)
 def test_an_analysis_is_as_exact_as_that_of_lapack(name, dtype, ensemble):
     # single precision makes null directions of its own where sigma is near the rounding of states: nobody knows them
