@@ -134,7 +134,7 @@ def bodies(model, tableau, team, lanes, uniform):
         observations, weights_back = by_site
         for q in span(U(0), U(y_ad.shape[0])):  # a slope need not be finite where nothing comes back
             own = y_ad[q]
-            back[q] = slope(total(x, indices, weights, q), x) * own if own != x.dtype.type(0) else own
+            back[q] = slope(total(x, indices, weights, q), x) * own if own else own
         sync()
         for site in span(U(0), U(x_ad.shape[0])):
             x_ad[site] += total(back, observations, weights_back, site)
